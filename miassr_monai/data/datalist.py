@@ -1,0 +1,63 @@
+"""Which files to work on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from monai.data import load_decathlon_datalist
+
+__all__ = ["find_volumes", "load_datalist"]
+
+DATALIST_NAME = "datalist.json"
+# An Analyze or NIfTI pair is named by its header.
+SUFFIXES = (".nii", ".nii.gz", ".hdr")
+
+
+def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[str, str]]:
+    """Volumes to read at ``path``, as items with the key ``image``.
+
+    Args:
+        path: a NIfTI file or the header of an Analyze pair; a folder, searched through all its levels; or a datalist, a
+            JSON file in the Decathlon format.
+        section: section of the datalist.
+
+    Raises:
+        FileNotFoundError: when there is nothing at ``path``, or no volume in the folder.
+        ValueError: when the file is of another kind.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.name.endswith(SUFFIXES))
+        if not found:
+            raise FileNotFoundError(f"the folder {path} holds no volume ({', '.join(SUFFIXES)}).")
+        return [{"image": str(p)} for p in found]
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file or folder {path}.")
+    if path.suffix == ".json":
+        return load_decathlon_datalist(str(path), is_segmentation=False, data_list_key=section, base_dir=str(path.parent))
+    if path.suffix == ".img":
+        path = path.with_suffix(".hdr")
+    if not path.name.endswith(SUFFIXES):
+        raise ValueError(f"{path} is not a volume that can be read: give a NIfTI file, an Analyze header or a folder of them.")
+    return [{"image": str(path)}]
+
+
+def load_datalist(dataset_dir: str | os.PathLike, section: str) -> list[dict[str, str]]:
+    """Volumes of one section of a data set, as items with the key ``image``.
+
+    A data set is a folder with either a ``datalist.json`` in the Decathlon format or a sub-folder for each section.
+
+    Args:
+        dataset_dir: folder of the data set.
+        section: ``"training"``, ``"validation"`` or ``"test"``.
+
+    Raises:
+        FileNotFoundError: when the folder has neither.
+    """
+    folder = Path(dataset_dir)
+    if (folder / DATALIST_NAME).is_file():
+        return find_volumes(folder / DATALIST_NAME, section)
+    if not (folder / section).is_dir():
+        raise FileNotFoundError(f"the data set {folder} needs a {DATALIST_NAME} or a folder '{section}' with volumes.")
+    return find_volumes(folder / section)

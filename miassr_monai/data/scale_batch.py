@@ -1,0 +1,89 @@
+"""Batches whose images all have the same scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.data import Dataset, list_data_collate
+from monai.utils import CommonKeys, ImageMetaKey
+
+from miassr_monai.geometry import nearest_fraction
+
+__all__ = ["RandomScaleCollate", "ScaleGridDataset", "slices_collate"]
+
+# Random scales are whole multiples of 1 / SCALE_UNITS, so that every one is an exact fraction.
+SCALE_UNITS = 10_000
+
+
+class RandomScaleCollate:
+    """``collate_fn`` that draws one scale for the batch, uniformly from ``(low, high]``, with torch's generator.
+
+    Args:
+        low: smallest scale, itself excluded; at least 1.
+        high: largest scale.
+
+    Raises:
+        ValueError: when ``low`` is below 1 or not below ``high``.
+    """
+
+    def __init__(self, low: float = 1.0, high: float = 4.0) -> None:
+        nearest_fraction(low)
+        if not low < high:
+            raise ValueError(f"the scales of training need low below high, got {low} and {high}.")
+        self.first = round(low * SCALE_UNITS) + 1
+        self.last = round(high * SCALE_UNITS)
+
+    def __call__(self, batch: Sequence) -> dict[str, Any]:
+        """Collate samples, or lists of samples, and add ``scale``."""
+        collated = list_data_collate(batch)
+        collated["scale"] = int(torch.randint(self.first, self.last + 1, ())) / SCALE_UNITS
+        return collated
+
+
+class ScaleGridDataset(Dataset):
+    """Every item of a data set at every scale, the scale added as ``scale``.
+
+    Args:
+        data: data set of dictionaries.
+        scales: scales of at least 1.
+
+    Raises:
+        ValueError: when a scale is below 1 or not finite.
+    """
+
+    def __init__(self, data: Dataset, scales: Sequence[float]) -> None:
+        for scale in scales:
+            nearest_fraction(scale)
+        super().__init__(data)
+        self.scales = list(scales)
+
+    def __len__(self) -> int:
+        return len(self.data) * len(self.scales)
+
+    def _transform(self, index: int) -> dict[str, Any]:
+        item, scale = divmod(index, len(self.scales))
+        return {**self.data[item], "scale": self.scales[scale]}
+
+
+def slices_collate(batch: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """``collate_fn`` that makes one batch of the slices of one volume.
+
+    Args:
+        batch: a single item with a MetaTensor ``image`` ``(C, H, W, D)`` and ``scale``.
+
+    Returns:
+        ``image`` ``(D, C, H, W)``, ``scale``, and the volume's file ``name``.
+
+    Raises:
+        ValueError: when the batch holds more than one volume.
+    """
+    if len(batch) != 1:
+        raise ValueError(f"slices of one volume make a batch, but the data loader's batch_size is {len(batch)}: set it to 1.")
+    image = batch[0][CommonKeys.IMAGE]
+    return {
+        CommonKeys.IMAGE: image.as_tensor().movedim(-1, 0),
+        "scale": batch[0]["scale"],
+        "name": str(image.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "volume")),
+    }

@@ -1,0 +1,15 @@
+"""Discarding of training steps whose loss is not usable."""
+
+from __future__ import annotations
+
+import ignite.distributed as idist
+import torch
+
+__all__ = ["usable"]
+
+
+def usable(loss: torch.Tensor, limit: float) -> bool:
+    """Whether a loss is finite and its magnitude at most ``limit``, in every process of a distributed run."""
+    # A comparison with NaN is false.
+    good = loss.detach().abs().item() <= limit
+    return bool(idist.all_reduce(float(good), "MIN"))

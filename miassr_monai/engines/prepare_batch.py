@@ -1,0 +1,41 @@
+"""HR images to pairs of LR input and HR target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from monai.utils import CommonKeys, convert_to_tensor
+
+from miassr_monai.geometry import upscaled_size
+
+__all__ = ["DegradeBatch"]
+
+
+class DegradeBatch:
+    """``prepare_batch`` of MONAI's engines: degrade a batch of HR images by the batch's scale, on the device.
+
+    The target is the part of the HR images that the network's output covers, ``floor(s * lr)`` pixels along each axis.
+
+    Args:
+        degradation: image ``(N, C, H, W)`` and scale to an LR image, such as ``paper_degradation``.
+    """
+
+    def __init__(self, degradation: Callable[[torch.Tensor, float], torch.Tensor]) -> None:
+        self.degradation = degradation
+
+    def __call__(
+        self, batchdata: Mapping[str, Any], device: torch.device, non_blocking: bool = False, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple, dict[str, float]]:
+        """Make a pair of a batch with HR images ``image`` ``(N, C, H, W)`` and ``scale``.
+
+        Returns:
+            LR images, HR targets, no positional arguments, and the scale as keyword argument of the network.
+        """
+        scale = batchdata["scale"]
+        image = convert_to_tensor(batchdata[CommonKeys.IMAGE], track_meta=False)
+        image = image.to(device=device, non_blocking=non_blocking, **kwargs)
+        small = self.degradation(image, scale)
+        height, width = (upscaled_size(size, scale) for size in small.shape[2:])
+        return small, image[..., :height, :width], (), {"scale": scale}

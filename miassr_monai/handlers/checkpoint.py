@@ -1,0 +1,128 @@
+"""Checkpoints from which a killed run resumes, and weights for use."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint
+
+__all__ = ["ResumableCheckpoint", "WeightsSaver", "save_atomically"]
+
+logger = logging.getLogger(__name__)
+
+
+def save_atomically(content: Any, path: str | os.PathLike) -> None:
+    """Save with ``torch.save`` so that ``path`` is never a partial file: written beside it, then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    torch.save(content, partial)
+    os.replace(partial, path)
+
+
+class ResumableCheckpoint:
+    """Save the whole state of a training stage after each epoch, and start from it when a run is resumed.
+
+    MONAI's ``CheckpointSaver`` writes in place, so a kill while it writes loses the run, and forgets the files of the run
+    that it continues. This keeps one file, which is always whole.
+
+    Args:
+        path: file of this stage.
+        objects: what makes up the state, by name: networks, optimisers, schedulers, the trainer itself, ...; each has
+            ``state_dict`` and ``load_state_dict``.
+        resume: load the file, if there is one, when the engine starts.
+        interval: epochs between two checkpoints; the last epoch is always saved.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, objects: Mapping[str, Any], *, resume: bool = False, interval: int = 1
+    ) -> None:
+        self.path = Path(path)
+        self.objects = dict(objects)
+        self.resume = resume
+        self.interval = interval
+
+    def attach(self, engine: Engine) -> None:
+        """Load at the start, save after epochs."""
+        self.objects["trainer"] = engine
+        engine.add_event_handler(Events.STARTED, self.load)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def load(self, engine: Engine) -> None:
+        """Load the file if the run is resumed and there is one; the engine keeps its own number of epochs.
+
+        Raises:
+            ValueError: when the checkpoint has epochs of another length.
+        """
+        if not (self.resume and self.path.is_file()):
+            return
+        max_epochs, epoch_length = engine.state.max_epochs, engine.state.epoch_length
+        checkpoint = torch.load(self.path, map_location="cpu", weights_only=True)
+        saved_length = checkpoint["trainer"]["epoch_length"]
+        if saved_length != epoch_length:
+            raise ValueError(
+                f"{self.path} was saved with {saved_length} iterations per epoch, but this run has {epoch_length}: "
+                "resume with the same batch size, samples and epoch length."
+            )
+        # A stage that was finished is not longer than it was, whatever this run asks of it.
+        checkpoint["trainer"]["max_epochs"] = max_epochs = max(max_epochs, self._epochs_done(checkpoint))
+        Checkpoint.load_objects(to_load=self.objects, checkpoint=checkpoint, strict=True)
+        engine.state.max_epochs = max_epochs
+        logger.info(f"resumed after epoch {engine.state.epoch} from {self.path}")
+
+    @staticmethod
+    def _epochs_done(checkpoint: Mapping[str, Any]) -> int:
+        return checkpoint["trainer"]["iteration"] // checkpoint["trainer"]["epoch_length"]
+
+    def save(self, engine: Engine) -> None:
+        """Save the state."""
+        last = engine.state.epoch == engine.state.max_epochs
+        if idist.get_rank() == 0 and (last or engine.state.epoch % self.interval == 0):
+            save_atomically({name: item.state_dict() for name, item in self.objects.items()}, self.path)
+
+
+class WeightsSaver:
+    """Save a network's weights after each run of an evaluator, or only when a metric of it is better than ever before.
+
+    Its own state belongs in the :class:`ResumableCheckpoint`, so that a resumed run knows what it has to beat.
+
+    Args:
+        path: file for the bare state dictionary.
+        network: network to save.
+        metric: name of the evaluator's metric, the higher the better; ``None`` saves always.
+    """
+
+    def __init__(self, path: str | os.PathLike, network: torch.nn.Module, metric: str | None = None) -> None:
+        self.path = Path(path)
+        self.network = network
+        self.metric = metric
+        self.best = float("-inf")
+
+    def attach(self, engine: Engine) -> None:
+        """Save at the end of the evaluator's runs."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Save the network if it is to be saved."""
+        if self.metric is not None:
+            value = float(engine.state.metrics[self.metric])
+            if not value > self.best:
+                return
+            self.best = value
+        if idist.get_rank() == 0:
+            save_atomically(self.network.state_dict(), self.path)
+
+    def state_dict(self) -> dict[str, float]:
+        """The best value so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Take over the best value of the run that is continued."""
+        self.best = state["best"]

@@ -1,0 +1,43 @@
+"""Randomness that depends on the epoch alone."""
+
+from __future__ import annotations
+
+import random
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.data.utils import set_rnd
+from torch.utils.data import DataLoader
+
+__all__ = ["EpochSeed"]
+
+
+class EpochSeed:
+    """Seed everything random at the start of each epoch from the run's seed, the epoch and the process.
+
+    An epoch then depends on its number and on the state that it starts from alone: a run that is resumed after an epoch
+    gives the same numbers as one that was never stopped.
+
+    Args:
+        seed: seed of the run.
+        data_loader: training data, whose random transforms are seeded too.
+    """
+
+    def __init__(self, seed: int, data_loader: DataLoader) -> None:
+        self.seed = seed
+        self.data_loader = data_loader
+
+    def attach(self, engine: Engine) -> None:
+        """Seed before each epoch's first batch is drawn."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Seed for the epoch that starts."""
+        sequence = np.random.SeedSequence([self.seed, engine.state.epoch, idist.get_rank()])
+        seed = int(sequence.generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        set_rnd(self.data_loader.dataset, seed)

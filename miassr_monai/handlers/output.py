@@ -1,0 +1,16 @@
+"""Reading an engine's output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monai.utils import is_scalar
+
+__all__ = ["scalar_output"]
+
+
+def scalar_output(output: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The scalars, such as losses, in an engine's output, decollated or not."""
+    first = output if isinstance(output, Mapping) else output[0]
+    return {name: float(value) for name, value in first.items() if is_scalar(value)}

@@ -1,0 +1,103 @@
+"""Pictures of input, results, truth and error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import ignite.distributed as idist
+import torch
+import torch.nn.functional as F
+from ignite.engine import Engine, Events
+from monai.utils import CommonKeys
+
+__all__ = ["ImagePanel", "draw_panel"]
+
+# The error that the map's last colour stands for, in units of the data range.
+ERROR_SCALE = 0.1
+
+
+def draw_panel(
+    examples: Sequence[tuple[float, Mapping[str, torch.Tensor]]], methods: Sequence[str], path: str | os.PathLike
+) -> None:
+    """Draw a PNG with one row a scale: input, each method, truth, and each method's error at a common colour scale.
+
+    Args:
+        examples: scale and images ``(H, W)``, by name: ``image`` (LR), ``label`` (truth) and the methods.
+        methods: which of the images are results.
+        path: file to write.
+    """
+    from matplotlib.figure import Figure
+
+    columns = [CommonKeys.IMAGE, *methods, CommonKeys.LABEL]
+    titles = ["input", *methods, "truth", *(f"error of {method}" for method in methods)]
+    figure = Figure(figsize=(2.6 * len(titles) + 0.6, 2.75 * len(examples) + 0.3), layout="constrained")
+    axes = figure.subplots(len(examples), len(titles), squeeze=False)
+    for row, (scale, images) in zip(axes, examples, strict=True):
+        truth = images[CommonKeys.LABEL]
+        # Radiological view: the patient's front is up.
+        for axis, key in zip(row, columns, strict=False):
+            axis.imshow(images[key].T, cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="nearest")
+        for axis, method in zip(row[len(columns) :], methods, strict=True):
+            error = (images[method] - truth).abs()
+            shown = axis.imshow(error.T, cmap="magma", vmin=0, vmax=ERROR_SCALE, origin="lower", interpolation="nearest")
+            decibel = -10 * torch.log10(F.mse_loss(images[method], truth)).item()
+            axis.set_xlabel(f"{decibel:.1f} dB")
+        row[0].set_ylabel(f"scale {scale:g}")
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        for spine in axis.spines.values():
+            spine.set_visible(False)
+    figure.colorbar(shown, ax=axes, shrink=0.6, label="absolute error (data range 1)")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+
+
+class ImagePanel:
+    """Draw the middle slice of the first volume at some scales after each run of an evaluator.
+
+    Args:
+        path: PNG file, written anew each time.
+        methods: keys of the engine's output that hold predictions.
+        scales: the scales to show, or fewer where the evaluation has not all of them.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        methods: Sequence[str] = (CommonKeys.PRED,),
+        scales: Sequence[float] = (2.0, 3.0, 4.0),
+    ) -> None:
+        self.path = Path(path)
+        self.methods = list(methods)
+        self.scales = list(scales)
+        self.examples: dict[float, dict[str, torch.Tensor]] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Collect slices during the run and draw at its end."""
+        if idist.get_rank() == 0:
+            engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.draw)
+
+    def start(self) -> None:
+        """Forget the slices of an earlier run."""
+        self.examples = {}
+
+    def collect(self, engine: Engine) -> None:
+        """Keep the middle slice if its scale is wanted and not yet there."""
+        scale = engine.state.batch["scale"]
+        if scale in self.scales and scale not in self.examples:
+            output = engine.state.output
+            middle = len(output[CommonKeys.LABEL]) // 2
+            names = [CommonKeys.IMAGE, CommonKeys.LABEL, *self.methods]
+            self.examples[scale] = {name: output[name][middle, 0].detach().float().cpu() for name in names}
+
+    def draw(self) -> None:
+        """Draw what was collected."""
+        if self.examples:
+            draw_panel(sorted(self.examples.items()), self.methods, self.path)

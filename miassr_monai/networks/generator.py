@@ -1,0 +1,82 @@
+"""The MIASSR generator: trunk and meta-upscale."""
+
+from __future__ import annotations
+
+import torch
+from monai.utils import look_up_option
+from torch import nn
+
+from miassr_monai.networks.edsr import EDSR
+from miassr_monai.networks.meta_upscale import MetaUpscale
+from miassr_monai.resampling import bicubic_upscale
+
+__all__ = ["MetaSRGenerator"]
+
+# Factor of the kernel layer's first weights when its output is a correction to bicubic interpolation.
+SKIP_DAMPING = 0.1
+
+
+class MetaSRGenerator(nn.Module):
+    """Super-resolution generator for every real scale of at least 1 (MIASSR, Zhu et al., Int. J. Neural Systems 2021).
+
+    An :class:`EDSR` trunk makes features at low resolution; :class:`MetaUpscale` makes the image from them. With the
+    defaults and one channel it has 1,368,320 parameters.
+
+    Args:
+        in_channels: channels of the input and of the output.
+        width: channels of the features.
+        depth: residual blocks of the trunk.
+        hidden_channels: width of the weight network's hidden layer.
+        projection: ``"center"`` or ``"corner"`` (the paper's), see :class:`MetaUpscale`.
+        skip: ``None`` for the paper's form; ``"bicubic"`` to add the output to bicubic interpolation of the input, which
+            trains far faster.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        *,
+        width: int = 64,
+        depth: int = 16,
+        hidden_channels: int = 256,
+        projection: str = "center",
+        skip: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.skip = look_up_option(skip, {"bicubic", None})
+        self.adds_bicubic = skip == "bicubic"
+        self.trunk = EDSR(2, in_channels, width=width, depth=depth)
+        self.meta_upscale = MetaUpscale(width, in_channels, hidden_channels, projection=projection)
+        if self.adds_bicubic:
+            with torch.no_grad():
+                self.meta_upscale.kernel.weight.mul_(SKIP_DAMPING)
+                self.meta_upscale.kernel.bias.mul_(SKIP_DAMPING)
+
+    def get_extra_state(self) -> torch.Tensor:
+        """Whether bicubic interpolation is added, saved with the weights because they are wrong otherwise."""
+        return torch.tensor(self.adds_bicubic)
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Refuse weights that were trained with another skip."""
+        if bool(state) != self.adds_bicubic:
+            trained = "bicubic" if bool(state) else None
+            raise ValueError(
+                f"these weights were trained with skip={trained!r}, but the network was built with skip={self.skip!r}: "
+                "set it in the network's definition."
+            )
+
+    def forward(self, x: torch.Tensor, scale: float = 2.0) -> torch.Tensor:
+        """Super-resolve ``x`` ``(N, in_channels, h, w)`` to ``(N, in_channels, floor(s h), floor(s w))``.
+
+        Raises:
+            ValueError: when ``scale`` is below 1 or not finite, or ``x`` has a wrong rank or channel count.
+        """
+        if x.dim() != 4 or x.size(1) != self.in_channels:
+            raise ValueError(
+                f"this generator needs images of shape (N, {self.in_channels}, h, w), got {list(x.shape)}."
+            )
+        image = self.meta_upscale(self.trunk(x), scale)
+        if self.adds_bicubic:
+            image = image + bicubic_upscale(x, scale)
+        return image

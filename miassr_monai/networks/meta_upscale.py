@@ -1,0 +1,166 @@
+"""Meta-upscale: features at low resolution to an image at any larger size."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from monai.utils import look_up_option
+from torch import nn
+
+from miassr_monai.geometry import nearest_fraction
+
+__all__ = ["MetaUpscale"]
+
+# Twice the offset of an output pixel within itself at which it is projected onto the LR grid.
+DOUBLED_OFFSET = {"corner": 0, "center": 1}
+
+
+class MetaUpscale(nn.Module):
+    """Upscale features by a kernel predicted for each output pixel (Hu et al., CVPR 2019; Zhu et al. 2021, equation 9).
+
+    With ``u = (i + o) / s``, ``k = floor(u)`` and ``r = u - k``, output pixel ``(i, j)`` is the product of the 3 x 3
+    neighbourhood of LR pixel ``(k_i, k_j)``, zero past the border, with the kernel
+    ``W(1 / s, r_i, r_j) = kernel(relu(hidden(1 / s, r_i, r_j)))``.
+
+    Predicting a kernel for each output pixel is never done. The same numbers come, whichever costs less, from
+
+    - *phases*: at ``s = p / q`` only ``p * p`` kernels differ, and together they are one convolution of stride ``q``
+      followed by a pixel shuffle;
+    - *re-association*: the kernel layer is linear, so it is applied to the features first, as a convolution at low
+      resolution, and each output pixel is the product of its hidden layer with the result.
+
+    Args:
+        in_channels: channels of the features.
+        out_channels: channels of the image.
+        hidden_channels: width of the weight network's hidden layer.
+        projection: ``"center"`` projects the centre of an output pixel (``o = 1/2``), ``"corner"`` its corner (``o = 0``,
+            the paper's equation).
+    """
+
+    __constants__ = ("chunk_elements", "element_cost")
+    # Elements of the hidden layer that are evaluated together: enough to amortise a call, few enough for the cache.
+    chunk_elements = 1 << 20
+    # Work on one element of the hidden layer, in multiplications of a matrix product.
+    element_cost = 16
+
+    def __init__(
+        self, in_channels: int = 64, out_channels: int = 1, hidden_channels: int = 256, *, projection: str = "center"
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.projection = look_up_option(projection, DOUBLED_OFFSET.keys())
+        self.doubled_offset = DOUBLED_OFFSET[projection]
+        self.hidden = nn.Linear(3, hidden_channels)
+        self.kernel = nn.Linear(hidden_channels, out_channels * in_channels * 9)
+
+    def get_extra_state(self) -> torch.Tensor:
+        """The projection, saved with the weights because they are wrong under another."""
+        return torch.tensor(self.doubled_offset, dtype=torch.uint8)
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Refuse weights that were trained for another projection."""
+        trained = {doubled: name for name, doubled in DOUBLED_OFFSET.items()}[int(state)]
+        if trained != self.projection:
+            raise ValueError(
+                f"these weights were trained with projection={trained!r}, but the network was built with "
+                f"projection={self.projection!r}: set it in the network's definition."
+            )
+
+    def forward(self, features: torch.Tensor, scale: float) -> torch.Tensor:
+        """Upscale ``features`` ``(N, in_channels, h, w)`` to ``(N, out_channels, floor(s h), floor(s w))``.
+
+        Raises:
+            ValueError: when ``scale`` is below 1 or not finite, or the features have a wrong rank or channel count.
+        """
+        if features.dim() != 4 or features.size(1) != self.in_channels:
+            raise ValueError(
+                f"MetaUpscale needs features of shape (N, {self.in_channels}, h, w), got {list(features.shape)}."
+            )
+        p, q = nearest_fraction(scale)
+        n, h, w = features.size(0), features.size(2), features.size(3)
+        taps = 9 * self.in_channels * self.out_channels
+        blocks = n * -(-h // q) * -(-w // q)
+        slots = h * w * (-(-p // q)) * (-(-p // q))
+        by_phase = p * p * (taps * self.hidden.out_features + blocks * taps * (q + 2) * (q + 2) // 9)
+        by_reassociation = (n * h * w * taps + slots * (n * self.out_channels + self.element_cost)) * self.hidden.out_features
+        if by_phase < by_reassociation:
+            return self.upscale_by_phase(features, p, q)
+        return self.upscale_by_reassociation(features, p, q)
+
+    def project(self, index: torch.Tensor, p: int, q: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """LR index ``k`` (int64) and phase ``r`` (of the weights' type) of the output indices, at scale ``p / q``."""
+        doubled = (2 * index + self.doubled_offset) * q
+        k = torch.div(doubled, 2 * p, rounding_mode="floor")
+        return k, ((doubled - 2 * p * k).to(torch.float64) / (2 * p)).to(self.hidden.weight.dtype)
+
+    def hidden_parts(self, r: torch.Tensor, p: int, q: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pre-activations ``(..., hidden_channels)`` owed to the row phases ``r`` (scale and bias included) and to columns."""
+        weight, bias = self.hidden.weight, self.hidden.bias
+        constant = bias + weight[:, 0] * (q / p)
+        return r.unsqueeze(-1) * weight[:, 1] + constant, r.unsqueeze(-1) * weight[:, 2]
+
+    def upscale_by_phase(self, features: torch.Tensor, p: int, q: int) -> torch.Tensor:
+        """One convolution of stride ``q`` to ``p * p`` channels per output channel, and a pixel shuffle."""
+        h, w = features.size(2), features.size(3)
+        k, r = self.project(torch.arange(p, device=features.device), p, q)
+        rows, columns = self.hidden_parts(r, p, q)
+        kernels = self.kernel(F.relu(rows.unsqueeze(1) + columns))
+        kernels = kernels.view(p, p, self.out_channels, self.in_channels, 3, 3)
+        # Each 3 x 3 kernel goes to its place in the (q + 2) x (q + 2) LR pixels that a block of outputs reads.
+        starts = [-(-(2 * p * i - self.doubled_offset * q) // (2 * q)) for i in range(q)] + [p]
+        by_row = [F.pad(kernels[starts[i] : starts[i + 1]], [0, 0, i, q - 1 - i]) for i in range(q)]
+        kernels = torch.cat(by_row, 0)
+        by_column = [F.pad(kernels[:, starts[i] : starts[i + 1]], [i, q - 1 - i]) for i in range(q)]
+        kernels = torch.cat(by_column, 1).permute(2, 0, 1, 3, 4, 5).reshape(-1, self.in_channels, q + 2, q + 2)
+        padding = [1, q * (-(-w // q)) + 1 - w, 1, q * (-(-h // q)) + 1 - h]
+        blocks = F.conv2d(F.pad(features, padding), kernels.to(features.dtype), stride=q)
+        return F.pixel_shuffle(blocks, p)[:, :, : h * p // q, : w * p // q]
+
+    def upscale_by_reassociation(self, features: torch.Tensor, p: int, q: int) -> torch.Tensor:
+        """The kernel layer as a convolution at low resolution, then a product with the hidden layer of each output pixel."""
+        n, h, w = features.size(0), features.size(2), features.size(3)
+        m = self.hidden.out_features
+        layer = torch.cat([self.kernel.weight.t(), self.kernel.bias.unsqueeze(0)])
+        layer = layer.view(m + 1, self.out_channels, self.in_channels, 3, 3).transpose(0, 1)
+        spread = F.conv2d(features, layer.reshape(-1, self.in_channels, 3, 3).to(features.dtype), padding=1)
+        # One matrix (images and channels, hidden) for each LR pixel.
+        spread = spread.view(n * self.out_channels, m + 1, h, w).permute(2, 3, 0, 1).contiguous()
+
+        # The output pixels of an LR pixel take up at most `slots` slots along each axis; unused ones are dropped below.
+        slots = -(-p // q)
+        first_row, row_phase = self.slot_phases(h, slots, p, q, features.device)
+        first_column, column_phase = self.slot_phases(w, slots, p, q, features.device)
+        rows, _ = self.hidden_parts(row_phase, p, q)
+        _, columns = self.hidden_parts(column_phase, p, q)
+        columns = columns.unsqueeze(1)
+        chunk = max(1, self.chunk_elements // (w * slots * slots * m))
+        bands = []
+        for start in range(0, h, chunk):
+            band = spread[start : start + chunk]
+            hidden = F.relu(rows[start : start + chunk].unsqueeze(1).unsqueeze(3) + columns)
+            hidden = hidden.reshape(-1, slots * slots, m).to(features.dtype)
+            matrices = band.reshape(-1, band.size(2), m + 1)
+            pixels = torch.baddbmm(matrices[:, :, m:], matrices[:, :, :m], hidden.transpose(1, 2))
+            pixels = pixels.view(-1, w, n * self.out_channels, slots, slots).permute(2, 0, 3, 1, 4)
+            bands.append(pixels.reshape(n, self.out_channels, -1, w * slots))
+        image = torch.cat(bands, 2)
+        image = image.index_select(2, self.used_slots(first_row, h * p // q, slots, p, q))
+        return image.index_select(3, self.used_slots(first_column, w * p // q, slots, p, q))
+
+    def slot_phases(
+        self, size: int, slots: int, p: int, q: int, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """First output index ``(size,)`` of each LR index and the phases ``(size, slots)`` of the outputs from there on."""
+        k = torch.arange(size, device=device)
+        first = -torch.div(self.doubled_offset * q - 2 * p * k, 2 * q, rounding_mode="floor")
+        index = first.unsqueeze(1) + torch.arange(slots, device=device)
+        doubled = (2 * index + self.doubled_offset) * q - 2 * p * k.unsqueeze(1)
+        return first, (doubled.to(torch.float64) / (2 * p)).to(self.hidden.weight.dtype)
+
+    def used_slots(self, first: torch.Tensor, out_size: int, slots: int, p: int, q: int) -> torch.Tensor:
+        """Position ``(out_size,)`` of each output index among the slots of all LR indices."""
+        index = torch.arange(out_size, device=first.device)
+        k, _ = self.project(index, p, q)
+        return k * slots + index - first[k]
+

@@ -1,0 +1,107 @@
+"""Separable resampling of images between the LR and HR grids, exact at every rational scale.
+
+Along one axis, resampling is a matrix ``(out_size, in_size)``. Output sample ``i`` sits at input coordinate
+``(i + 1/2) * step - 1/2``, where ``step`` is an exact fraction of input samples per output sample: ``q / p`` to go up by
+scale ``p / q``, ``p / q`` to go down. Past the border the outermost sample is repeated.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from miassr_monai.geometry import downscaled_size, nearest_fraction, upscaled_size
+
+__all__ = ["bicubic_downsample", "bicubic_upscale", "gaussian_downsample"]
+
+# Full width at half maximum of a Gaussian, in standard deviations.
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+
+def sample_positions(out_size: int, step_numerator: int, step_denominator: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Input coordinates of the output samples: whole part (int64) and fraction in [0, 1) (float64), each ``(out_size,)``."""
+    index = torch.arange(out_size, dtype=torch.int64)
+    doubled = (2 * index + 1) * step_numerator - step_denominator
+    whole = torch.div(doubled, 2 * step_denominator, rounding_mode="floor")
+    fraction = (doubled - whole * 2 * step_denominator).to(torch.float64) / (2 * step_denominator)
+    return whole, fraction
+
+
+def fold_taps(index: torch.Tensor, weight: torch.Tensor, in_size: int) -> torch.Tensor:
+    """Matrix ``(out_size, in_size)`` from the taps ``(out_size, n)`` of each output sample, the border samples repeated."""
+    matrix = torch.zeros([index.size(0), in_size], dtype=weight.dtype)
+    return matrix.scatter_add_(1, index.clamp(0, in_size - 1), weight)
+
+
+def cubic_matrix(in_size: int, out_size: int, step_numerator: int, step_denominator: int) -> torch.Tensor:
+    """Cubic convolution (Keys 1981, a = -0.75 as in OpenCV and PyTorch) sampled at the output positions, in float64."""
+    a = -0.75
+    whole, fraction = sample_positions(out_size, step_numerator, step_denominator)
+    offset = torch.arange(-1, 3, dtype=torch.int64)
+    distance = (fraction.unsqueeze(1) - offset).abs()
+    near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return fold_taps(whole.unsqueeze(1) + offset, torch.where(distance <= 1, near, far), in_size)
+
+
+def gaussian_matrix(in_size: int, out_size: int, step_numerator: int, step_denominator: int, fwhm: float) -> torch.Tensor:
+    """Gaussian point-spread function sampled at the output positions, in float64.
+
+    The kernel is a triangle of one input sample's half-width convolved with a Gaussian, of total variance
+    ``(fwhm / 2.355)^2``. Unlike a sampled Gaussian, it sums to one and keeps a ramp a ramp at every sub-sample position.
+
+    Args:
+        fwhm: full width at half maximum in input samples, at least 1.
+    """
+    sigma = math.sqrt((fwhm / FWHM_PER_SIGMA) ** 2 - 1.0 / 6.0)
+    radius = math.ceil(5.0 * sigma) + 1
+    whole, fraction = sample_positions(out_size, step_numerator, step_denominator)
+    offset = torch.arange(-radius, radius + 2, dtype=torch.int64)
+    edge = torch.arange(-radius - 1, radius + 3, dtype=torch.float64) - fraction.unsqueeze(1)
+    # Second integral of the Gaussian; its second difference is the triangle-smoothed kernel.
+    ramp = edge * torch.special.ndtr(edge / sigma) + sigma / math.sqrt(2 * math.pi) * torch.exp(-0.5 * (edge / sigma) ** 2)
+    weight = ramp[:, 2:] - 2 * ramp[:, 1:-1] + ramp[:, :-2]
+    return fold_taps(whole.unsqueeze(1) + offset, weight / weight.sum(1, keepdim=True), in_size)
+
+
+def apply_matrices(image: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Resample the last two axes of ``image`` ``(..., h, w)`` by ``rows (h', h)`` and ``columns (w', w)``."""
+    return rows.to(image) @ image @ columns.to(image).t()
+
+
+def bicubic_upscale(image: torch.Tensor, scale: float) -> torch.Tensor:
+    """Bicubic interpolation of ``(..., h, w)`` to ``(..., floor(s h), floor(s w))``."""
+    p, q = nearest_fraction(scale)
+    h, w = image.size(-2), image.size(-1)
+    rows = cubic_matrix(h, upscaled_size(h, scale), q, p)
+    columns = cubic_matrix(w, upscaled_size(w, scale), q, p)
+    return apply_matrices(image, rows, columns)
+
+
+def lr_size(image: torch.Tensor, scale: float) -> tuple[int, int]:
+    """Rows and columns of the LR image of ``image``.
+
+    Raises:
+        ValueError: when the image is smaller than one LR pixel.
+    """
+    h, w = downscaled_size(image.size(-2), scale), downscaled_size(image.size(-1), scale)
+    if h < 1 or w < 1:
+        raise ValueError(f"an image of {image.size(-2)} x {image.size(-1)} pixels is too small to be degraded by {scale}.")
+    return h, w
+
+
+def bicubic_downsample(image: torch.Tensor, scale: float) -> torch.Tensor:
+    """Sample ``(..., H, W)`` at the centres of ``(..., floor(H / s), floor(W / s))`` LR pixels, without anti-aliasing."""
+    p, q = nearest_fraction(scale)
+    h, w = lr_size(image, scale)
+    return apply_matrices(image, cubic_matrix(image.size(-2), h, p, q), cubic_matrix(image.size(-1), w, p, q))
+
+
+def gaussian_downsample(image: torch.Tensor, scale: float) -> torch.Tensor:
+    """Blur ``(..., H, W)`` by a Gaussian with a FWHM of ``scale`` pixels and sample it at the centres of the LR pixels."""
+    p, q = nearest_fraction(scale)
+    h, w = lr_size(image, scale)
+    rows = gaussian_matrix(image.size(-2), h, p, q, p / q)
+    columns = gaussian_matrix(image.size(-1), w, p, q, p / q)
+    return apply_matrices(image, rows, columns)

@@ -1,0 +1,109 @@
+"""Intensities to [0, 1] per volume, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data.meta_obj import get_track_meta
+from monai.transforms import InvertibleTransform, MapTransform
+from monai.utils import TransformBackends, convert_data_type, convert_to_tensor
+
+__all__ = ["ScaleToUnitRange", "ScaleToUnitRanged"]
+
+
+class ScaleToUnitRange(InvertibleTransform):
+    """Map a volume's intensities linearly to [0, 1] and remember how, so that the inverse returns the original units.
+
+    The range is either two percentiles of the volume (MR) or a fixed window (CT, in Hounsfield units). Values beyond the
+    range are kept beyond [0, 1] unless ``clip`` is set, so nothing is lost on the way back.
+
+    Args:
+        lower: percentile that becomes 0, or the window's lower end.
+        upper: percentile that becomes 1, or the window's upper end.
+        window: take ``lower`` and ``upper`` as intensities instead of percentiles.
+        clip: cut values beyond the range.
+
+    Raises:
+        ValueError: when ``lower`` is not below ``upper``, or a percentile is outside [0, 100].
+    """
+
+    backend = (TransformBackends.TORCH,)
+
+    def __init__(self, lower: float = 0.0, upper: float = 99.95, *, window: bool = False, clip: bool = False) -> None:
+        if not lower < upper:
+            raise ValueError(f"lower must be below upper, got {lower} and {upper}.")
+        if not window and not (0 <= lower and upper <= 100):
+            raise ValueError(f"percentiles must lie in [0, 100], got {lower} and {upper}.")
+        self.lower, self.upper, self.window, self.clip = lower, upper, window, clip
+
+    def __call__(self, img: torch.Tensor) -> torch.Tensor:
+        """Map an image ``(C, *size)``; the channels share one range.
+
+        Raises:
+            ValueError: when the image is constant, so that it has no range.
+        """
+        img = convert_to_tensor(img, dtype=torch.float32, track_meta=get_track_meta())
+        low, high = self.lower, self.upper
+        if not self.window:
+            values = convert_data_type(img, np.ndarray)[0]
+            low, high = (float(v) for v in np.percentile(values, (self.lower, self.upper)))
+        if not low < high:
+            raise ValueError(
+                f"the image is constant ({low:g}) between its percentiles {self.lower:g} and {self.upper:g}, "
+                "so its intensities cannot be mapped to [0, 1]."
+            )
+        out = (img - low) / (high - low)
+        if self.clip:
+            out = out.clamp(0.0, 1.0)
+        self.push_transform(out, extra_info={"low": low, "high": high})
+        return out
+
+    def inverse(self, data: torch.Tensor) -> torch.Tensor:
+        """Return an image to the units that it came in."""
+        info = self.pop_transform(data)["extra_info"]
+        return data * (info["high"] - info["low"]) + info["low"]
+
+
+class ScaleToUnitRanged(MapTransform, InvertibleTransform):
+    """Dictionary form of :class:`ScaleToUnitRange`; each key has its own range.
+
+    Args:
+        keys: images to map.
+        lower: see :class:`ScaleToUnitRange`.
+        upper: see :class:`ScaleToUnitRange`.
+        window: see :class:`ScaleToUnitRange`.
+        clip: see :class:`ScaleToUnitRange`.
+        allow_missing_keys: do not raise when a key is missing.
+    """
+
+    backend = ScaleToUnitRange.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        lower: float = 0.0,
+        upper: float = 99.95,
+        *,
+        window: bool = False,
+        clip: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.scaler = ScaleToUnitRange(lower, upper, window=window, clip=clip)
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Map the images under ``keys``."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.scaler(d[key])
+        return d
+
+    def inverse(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return the images under ``keys`` to the units that they came in."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.scaler.inverse(d[key])
+        return d

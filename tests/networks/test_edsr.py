@@ -1,0 +1,57 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from miassr_monai.networks import EDSR
+
+CONVOLUTIONS = {2: F.conv2d, 3: F.conv3d}
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def evaluate(trunk, x, spatial_dims, depth, negative_slope, residual_scale):
+    weights = trunk.state_dict()
+
+    def conv(name, value):
+        return CONVOLUTIONS[spatial_dims](value, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1)
+
+    first = features = conv("head", x)
+    for block in range(depth):
+        residual = conv(f"body.{block}.body.0", features)
+        residual = torch.where(residual > 0, residual, negative_slope * residual)
+        features = features + residual_scale * conv(f"body.{block}.body.2", residual)
+    return first + conv(f"body.{depth}", features)
+
+
+@pytest.mark.parametrize("options", [{}, {"negative_slope": 0.3, "residual_scale": 0.1}], ids=["default", "chosen"])
+@pytest.mark.parametrize(("spatial_dims", "size"), [(2, (7, 5)), (3, (4, 5, 3)), (2, (1, 1))])
+def test_values_are_those_of_the_explicit_evaluation(spatial_dims, size, options):
+    trunk = EDSR(spatial_dims, 2, width=5, depth=2, **options).double()
+    x = torch.randn(2, 2, *size, dtype=torch.float64)
+    given = x.clone()
+    slope, residual_scale = options.get("negative_slope", 0.2), options.get("residual_scale", 1.0)
+    expected = evaluate(trunk, x, spatial_dims, 2, slope, residual_scale)
+    with torch.no_grad():
+        torch.testing.assert_close(trunk(x), expected, rtol=0, atol=1e-12)
+    assert torch.equal(x, given)
+
+
+def test_gradients_pass_the_activations_in_place():
+    trunk = EDSR(2, 1, width=2, depth=1).double()
+    x = torch.randn(1, 1, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(trunk, (x,))
+
+
+def test_published_trunk_has_1_219_264_parameters():
+    assert sum(p.numel() for p in EDSR(width=64, depth=16).parameters()) == 1_219_264
+    assert sum(p.numel() for p in EDSR().parameters()) == 1_219_264
+
+
+def test_features_start_at_the_size_of_the_first_convolution():
+    trunk = EDSR()
+    with torch.no_grad():
+        x = torch.rand(1, 1, 16, 16)
+        assert 0.5 < trunk(x).std() / trunk.head(x).std() < 2

@@ -1,0 +1,211 @@
+import math
+from copy import deepcopy
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.autograd import gradcheck
+
+from miassr_monai.networks import MetaUpscale
+
+OFFSETS = {"center": Fraction(1, 2), "corner": Fraction(0)}
+PROJECTIONS = pytest.mark.parametrize("projection", OFFSETS)
+WAYS = BY_PHASE, BY_REASSOCIATION = "upscale_by_phase", "upscale_by_reassociation"
+SCALES = [1, 1.1, 1.5, 2, 2.3, 2.5, 2.7, math.pi, 3.7, 4]
+# The kernels of more phases than this along an axis are too many for a test.
+MAX_PHASES = 40
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def exact(scale):
+    return Fraction(scale).limit_denominator(10_000)
+
+
+@torch.no_grad()
+def evaluate(m, features, scale):
+    """Equation 9 in float64: one output pixel after the other, each with the kernel predicted for it."""
+    m, s, o = deepcopy(m).double(), exact(scale), OFFSETS[m.projection]
+    n, _, h, w = features.shape
+    padded = torch.nn.functional.pad(features.double(), [1, 1, 1, 1])
+    image = torch.zeros(n, m.out_channels, math.floor(h * s), math.floor(w * s), dtype=torch.float64)
+    for i in range(image.size(2)):
+        for j in range(image.size(3)):
+            y, x = (i + o) / s, (j + o) / s
+            top, left = math.floor(y), math.floor(x)
+            query = torch.tensor([float(1 / s), float(y - top), float(x - left)], dtype=torch.float64)
+            kernel = m.kernel(m.hidden(query).relu()).view(m.out_channels, m.in_channels, 3, 3)
+            image[:, :, i, j] = torch.einsum("ncij,ocij->no", padded[:, :, top : top + 3, left : left + 3], kernel)
+    return image
+
+
+@torch.no_grad()
+def outputs(m, features, scale):
+    """The image by ``forward`` and by each way that can be afforded."""
+    p, q = exact(scale).as_integer_ratio()
+    images = {"forward": m(features, float(scale)), "reassociation": m.upscale_by_reassociation(features, p, q)}
+    if p <= MAX_PHASES:
+        images["phase"] = m.upscale_by_phase(features, p, q)
+    return images
+
+
+def assert_all_close(images, expected, tolerance):
+    for name, image in images.items():
+        message = f"{name}: {{}}".format
+        torch.testing.assert_close(image.to(expected.dtype), expected, rtol=0, atol=tolerance, msg=message)
+
+
+@PROJECTIONS
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(
+    ("n_in", "n_out", "shape"), [(1, 1, (1, 3, 5)), (4, 3, (2, 5, 4)), (5, 2, (1, 1, 7)), (2, 1, (1, 11, 1))]
+)
+def test_every_way_is_the_direct_evaluation(projection, scale, n_in, n_out, shape):
+    n, h, w = shape
+    m = MetaUpscale(n_in, n_out, 12, projection=projection).double()
+    features = torch.randn(n, n_in, h, w, dtype=torch.float64)
+    assert_all_close(outputs(m, features, scale), evaluate(m, features, scale), 1e-12)
+
+
+@PROJECTIONS
+@pytest.mark.parametrize("scale", [1, 1.5, 2, 2.3, math.pi, 4])
+def test_default_width_is_exact_to_single_precision(projection, scale):
+    m = MetaUpscale(projection=projection)
+    features = torch.randn(1, 64, 4, 3)
+    assert_all_close(outputs(m, features, scale), evaluate(m, features, scale), 1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.1, 2.3, 2.7, 3.7])
+@PROJECTIONS
+def test_no_pixel_of_a_long_row_reads_the_wrong_neighbour(projection, scale):
+    """With a kernel that is its middle element, each output is the LR pixel that it is projected to."""
+    m = MetaUpscale(1, 1, 2, projection=projection)
+    with torch.no_grad():
+        m.kernel.weight.zero_()
+        m.kernel.bias.copy_(torch.eye(9)[4])
+    row = torch.arange(1.0, 101.0).view(1, 1, 1, 100)
+    size = math.floor(100 * exact(scale))
+    expected = torch.tensor([1.0 + math.floor((j + OFFSETS[projection]) / exact(scale)) for j in range(size)])
+    assert_all_close(outputs(m, row, scale), expected.expand(1, 1, math.floor(exact(scale)), size), 0)
+
+
+@PROJECTIONS
+@settings(deadline=None, max_examples=60)
+@given(scale=st.fractions(1, 8, max_denominator=6), h=st.integers(1, 12), w=st.integers(1, 12), seed=st.integers(0, 99))
+def test_the_two_ways_agree_at_every_size(projection, scale, h, w, seed):
+    torch.manual_seed(seed)
+    m = MetaUpscale(2, 2, 4, projection=projection).double()
+    features = torch.randn(1, 2, h, w, dtype=torch.float64)
+    p, q = scale.as_integer_ratio()
+    with torch.no_grad():
+        by_phase, by_reassociation = (getattr(m, way)(features, p, q) for way in WAYS)
+    assert by_phase.shape == (1, 2, math.floor(h * scale), math.floor(w * scale))
+    torch.testing.assert_close(by_phase, by_reassociation, rtol=0, atol=1e-12)
+
+
+@PROJECTIONS
+@settings(deadline=None, max_examples=60)
+@given(scale=st.floats(1.0, 8.0), h=st.integers(1, 12), w=st.integers(1, 12))
+def test_output_size_is_the_exact_floor(projection, scale, h, w):
+    image = MetaUpscale(1, 1, 2, projection=projection)(torch.zeros(1, 1, h, w), scale)
+    assert image.shape == (1, 1, math.floor(h * exact(scale)), math.floor(w * exact(scale)))
+
+
+@PROJECTIONS
+def test_bands_of_rows_do_not_change_the_image(projection):
+    m = MetaUpscale(2, 1, 4, projection=projection)
+    features = torch.randn(2, 2, 7, 5)
+    whole = m.upscale_by_reassociation(features, 23, 10)
+    for rows in (1, 2, 3):
+        m.chunk_elements = rows * 5 * 3 * 3 * 4
+        torch.testing.assert_close(m.upscale_by_reassociation(features, 23, 10), whole, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "way"),
+    [(32, 2, BY_PHASE), (32, 1.5, BY_PHASE), (8, 3.9999, BY_REASSOCIATION), (2, 3.7, BY_REASSOCIATION)],
+)
+def test_the_cheaper_way_is_taken(monkeypatch, size, scale, way):
+    taken = []
+    for name in WAYS:
+        monkeypatch.setattr(MetaUpscale, name, lambda self, features, p, q, name=name: taken.append(name))
+    MetaUpscale()(torch.zeros(1, 64, size, size), scale)
+    assert taken == [way]
+
+
+@PROJECTIONS
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("p", "q"), [(2, 1), (3, 2)])
+def test_gradients_of_features_and_weights(projection, way, p, q):
+    m = MetaUpscale(2, 1, 3, projection=projection).double()
+    features = torch.randn(1, 2, 2, 3, dtype=torch.float64, requires_grad=True)
+    # gradcheck moves the entries of its inputs in place, the weights of m among them.
+    assert gradcheck(lambda features, *weights: getattr(m, way)(features, p, q), (features, *m.parameters()))
+
+
+@pytest.mark.parametrize(("p", "q"), [(2, 1), (23, 10)])
+@pytest.mark.parametrize("way", WAYS)
+def test_features_of_half_precision_give_an_image_of_half_precision(way, p, q):
+    m = MetaUpscale(4, 1, 8)
+    features = torch.randn(1, 4, 5, 5)
+    image, expected = getattr(m, way)(features.bfloat16(), p, q), getattr(m, way)(features, p, q)
+    assert image.dtype == torch.bfloat16
+    torch.testing.assert_close(image.float(), expected, rtol=0, atol=0.03 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count"), [((), 149_056), ((64, 3, 256), 149_056 + 2 * 257 * 576), ((5, 2, 7), 28 + 8 * 90)]
+)
+def test_parameter_count(sizes, count):
+    assert sum(p.numel() for p in MetaUpscale(*sizes).parameters()) == count
+
+
+def test_unknown_projection_is_refused():
+    with pytest.raises(ValueError, match="centre"):
+        MetaUpscale(projection="centre")
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 4), (4, 4, 4), (4, 4), (1, 4, 4, 4, 4)])
+def test_features_that_do_not_fit_are_refused(shape):
+    with pytest.raises(ValueError, match=r"needs features of shape \(N, 4, h, w\)"):
+        MetaUpscale(4)(torch.zeros(shape), 2.0)
+
+
+@pytest.mark.parametrize("scale", [0.5, -2.0, math.nan, math.inf])
+def test_impossible_scales_are_refused(scale):
+    with pytest.raises(ValueError, match="scale must be a finite number"):
+        MetaUpscale(4)(torch.zeros(1, 4, 3, 3), scale)
+
+
+@PROJECTIONS
+def test_weights_load_under_their_own_projection_only(projection):
+    m = MetaUpscale(2, 1, 3, projection=projection)
+    features = torch.randn(1, 2, 3, 3)
+    same = MetaUpscale(2, 1, 3, projection=projection)
+    same.load_state_dict(m.state_dict())
+    torch.testing.assert_close(same(features, 2.3), m(features, 2.3), rtol=0, atol=0)
+    other = MetaUpscale(2, 1, 3, projection="corner" if projection == "center" else "center")
+    with pytest.raises(ValueError, match=f"trained with projection='{projection}'"):
+        other.load_state_dict(m.state_dict())
+
+
+@PROJECTIONS
+def test_scripted_module_gives_the_same_values(projection):
+    m = MetaUpscale(3, 2, 8, projection=projection)
+    scripted = torch.jit.script(m)
+    features = torch.randn(2, 3, 4, 5)
+    with torch.no_grad():
+        for scale in map(float, SCALES):
+            torch.testing.assert_close(scripted(features, scale), m(features, scale), rtol=0, atol=1e-6)
+
+
+@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="the costs in forward overflow int64 in TorchScript")
+def test_scripted_module_takes_the_cheaper_way_at_a_scale_with_many_phases():
+    m, features = MetaUpscale(), torch.randn(1, 64, 2, 2)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.script(m)(features, 3.9999), m(features, 3.9999), rtol=0, atol=1e-6)

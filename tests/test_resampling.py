@@ -1,0 +1,187 @@
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from miassr_monai.resampling import bicubic_downsample, bicubic_upscale, gaussian_downsample
+
+FRACTIONAL = [1.1, 1.5, 2.3, 2.5, 2.7, math.pi, 3.7]
+SCALES = pytest.mark.parametrize("scale", [1, 2, 3, 4, *FRACTIONAL])
+DOWNSAMPLES = pytest.mark.parametrize("downsample", [bicubic_downsample, gaussian_downsample])
+RESAMPLES = pytest.mark.parametrize("resample", [bicubic_upscale, bicubic_downsample, gaussian_downsample])
+AXES = pytest.mark.parametrize("axis", [-2, -1], ids=["rows", "columns"])
+
+
+def exact(scale):
+    return Fraction(scale).limit_denominator(10_000)
+
+
+def positions(size, step):
+    """Input coordinates of output samples that have ``step`` input samples each."""
+    return torch.tensor([float((i + Fraction(1, 2)) * step - Fraction(1, 2)) for i in range(size)], dtype=torch.float64)
+
+
+def ramp_image(size, axis):
+    shape = [1, 1, 5, 5]
+    shape[axis] = size
+    ramp = torch.arange(size, dtype=torch.float64)
+    return (ramp.unsqueeze(-1) if axis == -2 else ramp).expand(shape)
+
+
+def keys_ramp(position):
+    """The ramp as cubic convolution with a = -0.75 draws it: up to 0.048 off between samples (a = -0.5 keeps it)."""
+    t = position - position.floor()
+    return position - t * (1 - t) * (2 * t - 1) / 2
+
+
+def inner(values, expected, size, margin):
+    """Values and expected values of the samples that are at least ``margin`` input samples away from the border."""
+    keep = (expected >= margin) & (expected <= size - 1 - margin)
+    assert keep.sum() > 5
+    return values[keep], expected[keep]
+
+
+def random_image(*shape):
+    return torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+
+
+@AXES
+@SCALES
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_bicubic_draws_a_ramp_at_the_exact_positions(direction, scale, axis):
+    size = 16 if direction == "up" else 60
+    resample, step = (bicubic_upscale, 1 / exact(scale)) if direction == "up" else (bicubic_downsample, exact(scale))
+    image = resample(ramp_image(size, axis), scale)
+    line = image.movedim(axis, -1)[0, 0, 0]
+    values, expected = inner(line, positions(len(line), step), size, margin=2)
+    torch.testing.assert_close(values, keys_ramp(expected), rtol=0, atol=1e-11)
+    assert (values - expected).abs().max() < 0.0482
+
+
+@AXES
+@SCALES
+def test_gaussian_downsample_keeps_a_ramp(scale, axis):
+    line = gaussian_downsample(ramp_image(80, axis), scale).movedim(axis, -1)[0, 0, 0]
+    values, expected = inner(line, positions(len(line), exact(scale)), 80, margin=16)
+    torch.testing.assert_close(values, expected, rtol=0, atol=1e-7)
+
+
+@RESAMPLES
+@SCALES
+def test_a_constant_stays_constant_up_to_the_borders(resample, scale):
+    image = resample(torch.full([2, 3, 13, 9], 0.7, dtype=torch.float64), scale)
+    torch.testing.assert_close(image, torch.full_like(image, 0.7), rtol=0, atol=1e-13)
+
+
+@RESAMPLES
+@settings(deadline=None, max_examples=60)
+@given(st.integers(8, 24), st.integers(8, 24), st.fractions(1, 8, max_denominator=40))
+def test_sizes_are_exact_floors(resample, h, w, scale):
+    factor = scale if resample is bicubic_upscale else 1 / scale
+    image = resample(torch.zeros(1, h, w), float(scale))
+    assert image.shape == (1, math.floor(h * factor), math.floor(w * factor))
+
+
+@DOWNSAMPLES
+@pytest.mark.parametrize(("size", "scale", "lr"), [(22, 2.3, 9), (23, 2.3, 10), (37, 3.7, 10), (33, 1.1, 30)])
+def test_lr_size_counts_the_pixels_that_are_full(downsample, size, scale, lr):
+    assert downsample(torch.zeros(1, size, 40), scale).size(1) == lr
+    assert downsample(torch.zeros(1, 40, size), scale).size(2) == lr
+
+
+@DOWNSAMPLES
+@pytest.mark.parametrize(("h", "w", "scale"), [(3, 9, 4), (9, 3, 4), (2, 9, 2.3), (1, 1, 1.01)])
+def test_an_image_smaller_than_an_lr_pixel_is_refused(downsample, h, w, scale):
+    with pytest.raises(ValueError, match=f"{h} x {w} pixels is too small"):
+        downsample(torch.zeros(1, 1, h, w), scale)
+
+
+@RESAMPLES
+@pytest.mark.parametrize("scale", [0.5, math.nan, math.inf])
+def test_impossible_scales_are_refused(resample, scale):
+    with pytest.raises(ValueError, match="scale must be a finite number"):
+        resample(torch.zeros(1, 1, 8, 8), scale)
+
+
+@pytest.mark.parametrize(
+    ("h", "w", "scale"),
+    [(7, 5, 1), (7, 5, 2), (1, 6, 3), (5, 4, 4), (8, 6, 1.5), (4, 10, 2.5), (10, 20, 2.3), (10, 10, 3.7), (8, 4, 1.25)],
+)
+def test_bicubic_upscale_is_that_of_pytorch_where_the_image_fits_the_scale(h, w, scale):
+    image = random_image(2, 3, h, w)
+    size = [round(h * scale), round(w * scale)]
+    expected = F.interpolate(image, size, mode="bicubic", align_corners=False)
+    torch.testing.assert_close(bicubic_upscale(image, scale), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("h", "w", "scale"), [(7, 5, 2.7), (9, 11, 1.1), (6, 7, math.pi), (3, 5, 2.5)])
+def test_bicubic_upscale_is_that_of_pytorch_at_a_scale_that_does_not_fit(h, w, scale):
+    image = random_image(1, 2, h, w)
+    expected = F.interpolate(image, scale_factor=float(exact(scale)), mode="bicubic", align_corners=False)
+    torch.testing.assert_close(bicubic_upscale(image, scale), expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("h", "w", "scale"), [(7, 5, 1), (8, 12, 2), (9, 15, 3), (16, 12, 4), (15, 9, 1.5), (23, 46, 2.3)]
+)
+def test_bicubic_downsample_is_that_of_pytorch_without_antialiasing(h, w, scale):
+    image = random_image(2, 3, h, w)
+    size = [round(h / scale), round(w / scale)]
+    expected = F.interpolate(image, size, mode="bicubic", align_corners=False, antialias=False)
+    torch.testing.assert_close(bicubic_downsample(image, scale), expected, rtol=0, atol=1e-12)
+
+
+@DOWNSAMPLES
+def test_pixels_that_fill_no_lr_pixel_move_nothing(downsample):
+    image = random_image(1, 40, 40)
+    cut, whole = downsample(image[:, :39, :39], 3), downsample(image, 3)
+    torch.testing.assert_close(whole[:, :7, :7], cut[:, :7, :7], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("axis", [0, 1], ids=["rows", "columns"])
+@pytest.mark.parametrize("scale", [1.5, 2, 2.3, 2.7, 3, 3.7, 4])
+def test_gaussian_downsample_widens_a_gaussian_by_its_point_spread(scale, axis):
+    size, centre, sigma = 121, 60.3, 5.0
+    profile = torch.exp(-((torch.arange(size, dtype=torch.float64) - centre) ** 2) / (2 * sigma**2))
+    image = torch.outer(profile, profile)
+    lr = gaussian_downsample(image, scale)
+    torch.testing.assert_close(lr.sum() * float(exact(scale)) ** 2, image.sum(), rtol=1e-7, atol=0)
+
+    u = positions(lr.size(axis), exact(scale))
+    mass = lr.sum(1 - axis) / lr.sum()
+    mean = (mass * u).sum()
+    variance = (mass * (u - mean) ** 2).sum()
+    torch.testing.assert_close(mean, torch.tensor(centre, dtype=torch.float64), rtol=0, atol=1e-6)
+    expected = sigma**2 + (scale / 2.354820045) ** 2
+    torch.testing.assert_close(variance, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 6])
+def test_gaussian_downsample_sees_a_point_with_the_full_width_at_half_maximum_of_the_scale(scale):
+    size = 24 * scale
+    points = torch.eye(size, dtype=torch.float64).unsqueeze(1)
+    row = gaussian_downsample(points.expand(size, scale, size), scale)[:, 0, 12]
+    x = torch.arange(size, dtype=torch.float64) - (12.5 * scale - 0.5)
+    gaussian = torch.exp(-4 * math.log(2) * (x / scale) ** 2)
+    torch.testing.assert_close(row, gaussian / gaussian.sum(), rtol=0, atol=0.03 / scale**2)
+
+
+def test_scripted_bicubic_upscale_gives_the_same_values():
+    image = random_image(2, 11, 9)
+    scripted = torch.jit.script(bicubic_upscale)
+    for scale in (1.0, 2.0, 2.3, math.pi):
+        torch.testing.assert_close(scripted(image, scale), bicubic_upscale(image, scale), rtol=0, atol=0)
+
+
+@RESAMPLES
+def test_float32_images_stay_float32_and_gradients_pass(resample):
+    image = torch.rand(1, 1, 9, 9, requires_grad=True)
+    out = resample(image, 2.3)
+    assert out.dtype == torch.float32
+    torch.testing.assert_close(out.double(), resample(image.double(), 2.3), rtol=0, atol=1e-6)
+    out.sum().backward()
+    torch.testing.assert_close(image.grad.sum(), torch.tensor(float(out.numel())))
