@@ -78,15 +78,19 @@ class MetaUpscale(nn.Module):
                 f"MetaUpscale needs features of shape (N, {self.in_channels}, h, w), got {list(features.shape)}."
             )
         p, q = nearest_fraction(scale)
-        n, h, w = features.size(0), features.size(2), features.size(3)
-        taps = 9 * self.in_channels * self.out_channels
-        blocks = n * -(-h // q) * -(-w // q)
-        slots = h * w * (-(-p // q)) * (-(-p // q))
-        by_phase = p * p * (taps * self.hidden.out_features + blocks * taps * (q + 2) * (q + 2) // 9)
-        by_reassociation = (n * h * w * taps + slots * (n * self.out_channels + self.element_cost)) * self.hidden.out_features
-        if by_phase < by_reassociation:
+        if self.phases_are_cheaper(features.size(0), features.size(2), features.size(3), p, q):
             return self.upscale_by_phase(features, p, q)
         return self.upscale_by_reassociation(features, p, q)
+
+    def phases_are_cheaper(self, n: int, h: int, w: int, p: int, q: int) -> bool:
+        """Compare the multiplications of the two ways for ``n`` images of ``h`` x ``w`` LR pixels at scale ``p / q``."""
+        hidden = self.hidden.out_features
+        # In floating point: TorchScript's integers would overflow.
+        taps = 9.0 * self.in_channels * self.out_channels
+        blocks = n * -(-h // q) * -(-w // q)
+        by_phase = taps * p * p * (hidden + blocks * (q + 2) * (q + 2) / 9)
+        slots = 1.0 * h * w * (-(-p // q)) * (-(-p // q))
+        return by_phase < hidden * (taps * n * h * w + slots * (n * self.out_channels + self.element_cost))
 
     def project(self, index: torch.Tensor, p: int, q: int) -> tuple[torch.Tensor, torch.Tensor]:
         """LR index ``k`` (int64) and phase ``r`` (of the weights' type) of the output indices, at scale ``p / q``."""

@@ -204,7 +204,6 @@ def test_scripted_module_gives_the_same_values(projection):
             torch.testing.assert_close(scripted(features, scale), m(features, scale), rtol=0, atol=1e-6)
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="the costs in forward overflow int64 in TorchScript")
 def test_scripted_module_takes_the_cheaper_way_at_a_scale_with_many_phases():
     m, features = MetaUpscale(), torch.randn(1, 64, 2, 2)
     with torch.no_grad():
