@@ -66,6 +66,12 @@ class StageMLFlowHandler(MLFlowHandler):
         self.validator = validator
         self.panel_path = panel_path
 
+    def _default_iteration_log(self, engine: Engine) -> None:
+        super()._default_iteration_log(engine)
+        if hasattr(engine, "d_optimizer"):
+            rate = float(engine.d_optimizer.param_groups[0]["lr"])
+            self._log_metrics({"critic_lr": rate}, step=engine.state.iteration)
+
     def _default_epoch_log(self, engine: Engine) -> None:
         metrics = dict(self.validator.state.metrics) if self.validator is not None else {}
         metrics["discarded_steps"] = getattr(engine.state, "discarded", 0)

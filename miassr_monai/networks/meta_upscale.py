@@ -89,8 +89,8 @@ class MetaUpscale(nn.Module):
         taps = 9.0 * self.in_channels * self.out_channels
         blocks = n * -(-h // q) * -(-w // q)
         by_phase = taps * p * p * (hidden + blocks * (q + 2) * (q + 2) / 9)
-        slots = 1.0 * h * w * (-(-p // q)) * (-(-p // q))
-        return by_phase < hidden * (taps * n * h * w + slots * (n * self.out_channels + self.element_cost))
+        outputs = 1.0 * (h * p // q) * (w * p // q)
+        return by_phase < hidden * (taps * n * h * w + outputs * (n * self.out_channels + self.element_cost))
 
     def project(self, index: torch.Tensor, p: int, q: int) -> tuple[torch.Tensor, torch.Tensor]:
         """LR index ``k`` (int64) and phase ``r`` (of the weights' type) of the output indices, at scale ``p / q``."""
@@ -129,42 +129,66 @@ class MetaUpscale(nn.Module):
         layer = layer.view(m + 1, self.out_channels, self.in_channels, 3, 3).transpose(0, 1)
         spread = F.conv2d(features, layer.reshape(-1, self.in_channels, 3, 3).to(features.dtype), padding=1)
         # One matrix (images and channels, hidden) for each LR pixel.
-        spread = spread.view(n * self.out_channels, m + 1, h, w).permute(2, 3, 0, 1).contiguous()
+        spread = spread.view(n * self.out_channels, m + 1, h, w).permute(2, 3, 0, 1)
 
-        # The output pixels of an LR pixel take up at most `slots` slots along each axis; unused ones are dropped below.
-        slots = -(-p // q)
-        first_row, row_phase = self.slot_phases(h, slots, p, q, features.device)
-        first_column, column_phase = self.slot_phases(w, slots, p, q, features.device)
-        rows, _ = self.hidden_parts(row_phase, p, q)
-        _, columns = self.hidden_parts(column_phase, p, q)
-        columns = columns.unsqueeze(1)
-        chunk = max(1, self.chunk_elements // (w * slots * slots * m))
-        bands = []
-        for start in range(0, h, chunk):
-            band = spread[start : start + chunk]
-            hidden = F.relu(rows[start : start + chunk].unsqueeze(1).unsqueeze(3) + columns)
-            hidden = hidden.reshape(-1, slots * slots, m).to(features.dtype)
-            matrices = band.reshape(-1, band.size(2), m + 1)
+        # LR rows, and columns, that make the same number of outputs are worked on together.
+        row_groups, row_order = self.group_by_outputs(h, p, q)
+        column_groups, column_order = self.group_by_outputs(w, p, q)
+        bands: list[torch.Tensor] = []
+        for row_k, row_outputs in row_groups:
+            rows, _ = self.hidden_parts(self.project(row_outputs.to(features.device), p, q)[1], p, q)
+            blocks: list[torch.Tensor] = []
+            for column_k, column_outputs in column_groups:
+                _, columns = self.hidden_parts(self.project(column_outputs.to(features.device), p, q)[1], p, q)
+                block = spread[row_k.to(features.device)][:, column_k.to(features.device)]
+                blocks.append(self.multiply_by_hidden(block, rows, columns))
+            bands.append(torch.cat(blocks, 2))
+        image = torch.cat(bands, 1).view(n, self.out_channels, row_order.size(0), column_order.size(0))
+        image = image.index_select(2, row_order.to(features.device))
+        return image.index_select(3, column_order.to(features.device))
+
+    def group_by_outputs(
+        self, size: int, p: int, q: int
+    ) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], torch.Tensor]:
+        """Group the LR indices of an axis by how many outputs they make.
+
+        Returns:
+            For each number ``c`` the LR indices ``(g,)`` that make ``c`` outputs and these outputs ``(g, c)``; and where each
+            output index of the axis stands in the concatenation of the groups' outputs.
+        """
+        k, _ = self.project(torch.arange(size * p // q), p, q)
+        counts = torch.bincount(k, minlength=size)
+        first = torch.cumsum(counts, 0) - counts
+        groups: list[tuple[torch.Tensor, torch.Tensor]] = []
+        made: list[torch.Tensor] = []
+        for count in range(1, -(-p // q) + 1):
+            chosen = torch.nonzero(counts == count).flatten()
+            if chosen.size(0) > 0:
+                outputs = first[chosen].unsqueeze(1) + torch.arange(count)
+                groups.append((chosen, outputs))
+                made.append(outputs.flatten())
+        return groups, torch.argsort(torch.cat(made))
+
+    def multiply_by_hidden(self, block: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Output pixels of LR rows and columns that make ``a`` x ``b`` outputs each.
+
+        Args:
+            block: features after the kernel layer ``(g, l, images and channels, hidden + 1)``.
+            rows: pre-activations ``(g, a, hidden)``.
+            columns: pre-activations ``(l, b, hidden)``.
+
+        Returns:
+            Pixels ``(images and channels, g * a, l * b)``.
+        """
+        g, width, images, m = block.size(0), block.size(1), block.size(2), rows.size(2)
+        a, b = rows.size(1), columns.size(1)
+        chunk = max(1, self.chunk_elements // (width * a * b * m))
+        bands: list[torch.Tensor] = []
+        for start in range(0, g, chunk):
+            hidden = F.relu(rows[start : start + chunk].unsqueeze(1).unsqueeze(3) + columns.unsqueeze(1))
+            hidden = hidden.reshape(-1, a * b, m).to(block.dtype)
+            matrices = block[start : start + chunk].reshape(-1, images, m + 1)
             pixels = torch.baddbmm(matrices[:, :, m:], matrices[:, :, :m], hidden.transpose(1, 2))
-            pixels = pixels.view(-1, w, n * self.out_channels, slots, slots).permute(2, 0, 3, 1, 4)
-            bands.append(pixels.reshape(n, self.out_channels, -1, w * slots))
-        image = torch.cat(bands, 2)
-        image = image.index_select(2, self.used_slots(first_row, h * p // q, slots, p, q))
-        return image.index_select(3, self.used_slots(first_column, w * p // q, slots, p, q))
-
-    def slot_phases(
-        self, size: int, slots: int, p: int, q: int, device: torch.device
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """First output index ``(size,)`` of each LR index and the phases ``(size, slots)`` of the outputs from there on."""
-        k = torch.arange(size, device=device)
-        first = -torch.div(self.doubled_offset * q - 2 * p * k, 2 * q, rounding_mode="floor")
-        index = first.unsqueeze(1) + torch.arange(slots, device=device)
-        doubled = (2 * index + self.doubled_offset) * q - 2 * p * k.unsqueeze(1)
-        return first, (doubled.to(torch.float64) / (2 * p)).to(self.hidden.weight.dtype)
-
-    def used_slots(self, first: torch.Tensor, out_size: int, slots: int, p: int, q: int) -> torch.Tensor:
-        """Position ``(out_size,)`` of each output index among the slots of all LR indices."""
-        index = torch.arange(out_size, device=first.device)
-        k, _ = self.project(index, p, q)
-        return k * slots + index - first[k]
-
+            pixels = pixels.view(-1, width, images, a, b).permute(2, 0, 3, 1, 4)
+            bands.append(pixels.reshape(images, -1, width * b))
+        return torch.cat(bands, 1)

@@ -1,0 +1,207 @@
+"""The bundle through MONAI's own front door."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+from mlflow import MlflowClient
+
+ROOT = Path(__file__).parent.parent
+BUNDLE = ROOT / "bundle"
+# Two epochs of two tiny steps a stage.
+TINY = {
+    "width": 4,
+    "depth": 1,
+    "projection": "center",
+    "skip": "bicubic",
+    "critic_width": 2,
+    "critic_dense_channels": 4,
+    "perceptual_weight": 0,
+    "patch_size": 24,
+    "batch_size": 4,
+    "samples_per_volume": 2,
+    "epoch_length": 2,
+    "warmup_epochs": 2,
+    "gan_epochs": 2,
+    "val_scales": "[2.0]",
+    "learning_rate": 0.001,
+    "device": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def dataset_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    affine = np.array([[0, -0.7, 0, 30], [-0.7, 0, 0, 20], [0, 0, 3, -5], [0, 0, 0, 1.0]])
+    for section in ("training", "validation", "test"):
+        (folder / section).mkdir()
+        image = nib.Nifti1Image(generator.uniform(100, 900, (40, 36, 4)).astype(np.float32), affine)
+        nib.save(image, folder / section / "volume.nii.gz")
+    return folder
+
+
+def command(run_id, config_files, cwd=BUNDLE, **overrides):
+    files = config_files if isinstance(config_files, str) else json.dumps(config_files)
+    arguments = [item for key, value in overrides.items() for item in (f"--{key}", str(value))]
+    return {
+        "args": [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", files, *arguments],
+        "cwd": cwd,
+        "env": {**os.environ, "OMP_NUM_THREADS": "1"},
+    }
+
+
+def run(*args, **kwargs):
+    done = subprocess.run(**command(*args, **kwargs), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def final_losses(output_dir):
+    client = MlflowClient(f"sqlite:///{output_dir}/mlruns.db")
+    (run_info,) = client.search_runs([client.get_experiment_by_name("miassr").experiment_id])
+    metrics = run_info.data.metrics
+    assert run_info.info.status == "FINISHED"
+    return {name: value for name, value in metrics.items() if "loss" in name or "psnr" in name}
+
+
+@pytest.fixture(scope="module")
+def trained(dataset_dir, tmp_path_factory):
+    output_dir = tmp_path_factory.mktemp("trained")
+    run("training", "configs/train.json", dataset_dir=dataset_dir, output_dir=output_dir, mlflow_interval=1, **TINY)
+    return output_dir
+
+
+def test_run_that_was_killed_and_resumed_equals_one_that_was_not(trained, dataset_dir, tmp_path):
+    overrides = {"dataset_dir": dataset_dir, "output_dir": tmp_path, "mlflow_interval": 1, **TINY}
+    process = subprocess.Popen(**command("training", "configs/train.json", **overrides), stderr=subprocess.DEVNULL)
+    while not (tmp_path / "gan_checkpoint.pt").is_file():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == -signal.SIGTERM
+    stopped_at = torch.load(tmp_path / "gan_checkpoint.pt", weights_only=True)["trainer"]["iteration"]
+
+    run("training", "configs/train.json", resume=True, **overrides)
+
+    assert stopped_at < 4
+    assert final_losses(tmp_path) == final_losses(trained)
+    for name in ("gan_checkpoint.pt", "model.pt", "model_best_psnr.pt"):
+        torch.testing.assert_close(
+            torch.load(tmp_path / name, weights_only=True), torch.load(trained / name, weights_only=True), rtol=0, atol=0
+        )
+
+
+def test_inference_from_the_repository_root_writes_the_finer_grid_in_the_input_units(trained, dataset_dir, tmp_path):
+    source = dataset_dir / "test" / "volume.nii.gz"
+    network = {key: TINY[key] for key in ("width", "depth", "projection", "skip")}
+    run(
+        "inference",
+        "bundle/configs/inference.json",
+        cwd=ROOT,
+        bundle_root="bundle",
+        ckpt_path=trained / "model.pt",
+        input=source,
+        output_dir=tmp_path,
+        scale=2.5,
+        **network,
+    )
+    before, after = nib.load(source), nib.load(tmp_path / "volume_x2.5.nii.gz")
+    assert after.shape == (100, 90, 4)
+    np.testing.assert_allclose(after.header.get_zooms(), (0.28, 0.28, 3), rtol=1e-6)
+    corner = [-0.5, -0.5, -0.5]
+    np.testing.assert_allclose(
+        nib.affines.apply_affine(after.affine, corner), nib.affines.apply_affine(before.affine, corner), atol=1e-4
+    )
+    # Barely trained, the model is close to bicubic, and the mean of a volume is about its input's.
+    assert abs(after.get_fdata().mean() - before.get_fdata().mean()) < 20
+
+
+def test_evaluation_scores_every_slice_at_every_scale(trained, dataset_dir, tmp_path):
+    network = {key: TINY[key] for key in ("width", "depth", "projection", "skip")}
+    printed = run(
+        "evaluating",
+        "configs/evaluate.json",
+        dataset_dir=dataset_dir,
+        ckpt_path=trained / "model.pt",
+        output_dir=tmp_path,
+        scales="[1.5, 2.5]",
+        **network,
+    )
+    lines = (tmp_path / "scores.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2 * 2 * 4
+    assert "bicubic" in printed and "model" in printed
+    assert (tmp_path / "panel.png").stat().st_size > 1000 or not (tmp_path / "panel.png").exists()
+
+
+def test_training_stops_before_the_first_step_without_vgg_weights(dataset_dir, tmp_path):
+    overrides = {**TINY, "perceptual_weight": 0.006, "vgg_path": tmp_path / "missing.pth"}
+    done = subprocess.run(
+        **command("training", "configs/train.json", dataset_dir=dataset_dir, output_dir=tmp_path, **overrides),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "there are no VGG19 weights at" in done.stderr
+    assert not (tmp_path / "warmup_checkpoint.pt").exists()
+
+
+def test_weights_of_another_network_form_are_refused(trained, dataset_dir, tmp_path):
+    network = {**{key: TINY[key] for key in ("width", "depth", "projection")}, "skip": "null"}
+    done = subprocess.run(
+        **command(
+            "inference",
+            "configs/inference.json",
+            ckpt_path=trained / "model.pt",
+            input=dataset_dir / "test",
+            output_dir=tmp_path,
+            **network,
+        ),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "these weights were trained with skip='bicubic'" in done.stderr
+
+
+@pytest.mark.parametrize(("workflow_type", "name"), [("train", "train"), ("infer", "inference"), ("infer", "evaluate")])
+def test_config_has_every_property_that_monai_requires(workflow_type, name, dataset_dir, tmp_path):
+    workflow = ConfigWorkflow(
+        config_file=str(BUNDLE / f"configs/{name}.json"),
+        workflow_type=workflow_type,
+        meta_file=str(BUNDLE / "configs/metadata.json"),
+        bundle_root=str(BUNDLE),
+        dataset_dir=str(dataset_dir),
+        output_dir=str(tmp_path),
+        **{key: value for key, value in TINY.items() if key != "val_scales"},
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_paper_recipe_is_the_default():
+    config = json.loads((BUNDLE / "configs/train.json").read_text())
+    assert config["epoch_length"] * config["warmup_epochs"] == config["epoch_length"] * config["gan_epochs"] == 100_000
+    assert (config["batch_size"], config["patch_size"], config["scale_low"], config["scale_high"]) == (16, 96, 1.0, 4.0)
+    assert (config["pixel_weight"], config["adversarial_weight"], config["perceptual_weight"]) == (1.0, 0.001, 0.006)
+    assert (config["learning_rate"], config["lr_step"], config["lr_gamma"]) == (1e-4, 50_000, 0.5)
+
+
+def test_learning_rate_is_halved_after_its_steps(dataset_dir, tmp_path):
+    output = tmp_path / "output"
+    overrides = {**TINY, "epoch_length": 4, "warmup_epochs": 1, "gan_epochs": 0, "lr_step": 3, "mlflow_interval": 1}
+    run("training", "configs/train.json", dataset_dir=dataset_dir, output_dir=output, **overrides)
+    client = MlflowClient(f"sqlite:///{output}/mlruns.db")
+    (run_info,) = client.search_runs([client.get_experiment_by_name("miassr").experiment_id])
+    history = client.get_metric_history(run_info.info.run_id, "warmup/lr_group_0")
+    # The rate is logged after the scheduler's step.
+    assert [point.value for point in sorted(history, key=lambda point: point.step)] == [0.001, 0.001, 0.0005, 0.0005]
