@@ -127,22 +127,26 @@ class MetaUpscale(nn.Module):
         m = self.hidden.out_features
         layer = torch.cat([self.kernel.weight.t(), self.kernel.bias.unsqueeze(0)])
         layer = layer.view(m + 1, self.out_channels, self.in_channels, 3, 3).transpose(0, 1)
-        spread = F.conv2d(features, layer.reshape(-1, self.in_channels, 3, 3).to(features.dtype), padding=1)
-        # One matrix (images and channels, hidden) for each LR pixel.
-        spread = spread.view(n * self.out_channels, m + 1, h, w).permute(2, 3, 0, 1)
+        layer = layer.reshape(-1, self.in_channels, 3, 3).to(features.dtype)
+        spread = F.conv2d(features.contiguous(memory_format=torch.channels_last), layer, padding=1)
+        spread = spread.permute(0, 2, 3, 1).reshape(n, h * w, self.out_channels, m + 1)
 
         # LR rows, and columns, that make the same number of outputs are worked on together.
         row_groups, row_order = self.group_by_outputs(h, p, q)
         column_groups, column_order = self.group_by_outputs(w, p, q)
+        pixels: list[torch.Tensor] = []
+        for row_k, _ in row_groups:
+            pixels += [(row_k.unsqueeze(1) * w + column_k).flatten() for column_k, _ in column_groups]
+        spread = spread.index_select(1, torch.cat(pixels).to(features.device))
+        blocks = list(spread.split_with_sizes([pixel.size(0) for pixel in pixels], 1))
         bands: list[torch.Tensor] = []
-        for row_k, row_outputs in row_groups:
+        for _, row_outputs in row_groups:
             rows, _ = self.hidden_parts(self.project(row_outputs.to(features.device), p, q)[1], p, q)
-            blocks: list[torch.Tensor] = []
-            for column_k, column_outputs in column_groups:
+            band: list[torch.Tensor] = []
+            for _, column_outputs in column_groups:
                 _, columns = self.hidden_parts(self.project(column_outputs.to(features.device), p, q)[1], p, q)
-                block = spread[row_k.to(features.device)][:, column_k.to(features.device)]
-                blocks.append(self.multiply_by_hidden(block, rows, columns))
-            bands.append(torch.cat(blocks, 2))
+                band.append(self.multiply_by_hidden(blocks.pop(0), rows, columns))
+            bands.append(torch.cat(band, 2))
         image = torch.cat(bands, 1).view(n, self.out_channels, row_order.size(0), column_order.size(0))
         image = image.index_select(2, row_order.to(features.device))
         return image.index_select(3, column_order.to(features.device))
@@ -170,25 +174,27 @@ class MetaUpscale(nn.Module):
         return groups, torch.argsort(torch.cat(made))
 
     def multiply_by_hidden(self, block: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Output pixels of LR rows and columns that make ``a`` x ``b`` outputs each.
+        """Output pixels of ``g`` LR rows and ``l`` columns that make ``a`` x ``b`` outputs each.
 
         Args:
-            block: features after the kernel layer ``(g, l, images and channels, hidden + 1)``.
+            block: features after the kernel layer ``(N, g * l, C, hidden + 1)``.
             rows: pre-activations ``(g, a, hidden)``.
             columns: pre-activations ``(l, b, hidden)``.
 
         Returns:
-            Pixels ``(images and channels, g * a, l * b)``.
+            Pixels ``(N * C, g * a, l * b)``.
         """
-        g, width, images, m = block.size(0), block.size(1), block.size(2), rows.size(2)
+        m, width = rows.size(2), columns.size(0)
         a, b = rows.size(1), columns.size(1)
+        # One matrix (images and channels, hidden) for each LR pixel.
+        matrices = block.transpose(0, 1).reshape(block.size(1), -1, m + 1)
+        images = matrices.size(1)
         chunk = max(1, self.chunk_elements // (width * a * b * m))
         bands: list[torch.Tensor] = []
-        for start in range(0, g, chunk):
-            hidden = F.relu(rows[start : start + chunk].unsqueeze(1).unsqueeze(3) + columns.unsqueeze(1))
-            hidden = hidden.reshape(-1, a * b, m).to(block.dtype)
-            matrices = block[start : start + chunk].reshape(-1, images, m + 1)
-            pixels = torch.baddbmm(matrices[:, :, m:], matrices[:, :, :m], hidden.transpose(1, 2))
+        for band, part in zip(rows.split(chunk), matrices.split(chunk * width)):
+            hidden = F.relu(band.unsqueeze(1).unsqueeze(3) + columns.unsqueeze(1)).view(-1, a * b, m)
+            factors = part.split([m, 1], 2)
+            pixels = torch.baddbmm(factors[1], factors[0], hidden.to(part.dtype).transpose(1, 2))
             pixels = pixels.view(-1, width, images, a, b).permute(2, 0, 3, 1, 4)
             bands.append(pixels.reshape(images, -1, width * b))
         return torch.cat(bands, 1)

@@ -203,13 +203,13 @@ def test_output_is_decollated_and_postprocessed():
     assert from_engine(["loss"], first=True)(outputs[0]) == pytest.approx(whole.state.output["loss"].item())
 
 
-def test_monai_s_stats_handler_reports_the_generator_s_loss(caplog):
-    stats = StatsHandler(name="stats", tag_name="joint", output_transform=from_engine(["loss"], first=True))
+def test_monai_s_stats_handler_reports_the_generator_s_loss(capsys):
+    stats = StatsHandler(name="srgan", tag_name="joint", output_transform=from_engine(["loss"], first=True))
     trainer = make_trainer(hr_batches(1), decollate=True, train_handlers=[stats])
-    with caplog.at_level(logging.INFO, logger="stats"):
-        run(trainer)
+    logging.getLogger("srgan").setLevel(logging.INFO)
+    run(trainer)
     loss = from_engine(["loss"], first=True)(trainer.state.output)
-    assert f"joint: {loss:.4f}" in caplog.text
+    assert f"joint: {loss:.4f}" in capsys.readouterr().out
 
 
 def test_learning_rate_is_halved_exactly_at_the_step():

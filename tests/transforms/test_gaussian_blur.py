@@ -30,7 +30,7 @@ def assert_blurred(blurred, expected):
     np.testing.assert_allclose(np.asarray(blurred), expected, rtol=0, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(data=st.data(), rank=st.integers(1, 3))
 def test_it_is_scipys_correlation_with_a_sampled_gaussian(data, rank):
     size = data.draw(st.tuples(*[st.integers(1, 8)] * rank))

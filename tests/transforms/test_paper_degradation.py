@@ -42,7 +42,7 @@ def test_volumes_are_degraded_in_the_plane_of_their_slices(slice_axis):
     torch.testing.assert_close(degraded, expected, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize(("scale", "tolerance"), [(3, 1e-6), (2, 0.049), (2.3, 0.049)])
+@pytest.mark.parametrize(("scale", "tolerance"), [(3, 1e-4), (2, 0.049), (2.3, 0.049)])
 @pytest.mark.parametrize("slice_axis", [-1, 0])
 def test_a_ramp_has_the_values_that_the_affine_promises(world_ramp, affine, scale, tolerance, slice_axis):
     image = MetaTensor(world_ramp((24, 27, 30), affine).unsqueeze(0), affine=affine)

@@ -1,0 +1,198 @@
+import csv
+import math
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.data import DataLoader, Dataset, MetaTensor
+from monai.engines import EnsembleEvaluator, SupervisedEvaluator
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from miassr_monai.data import ScaleGridDataset, slices_collate
+from miassr_monai.engines import DegradeBatch
+from miassr_monai.handlers import ScaleScores, score_table
+from miassr_monai.inferers import SuperResolutionInferer
+from miassr_monai.networks import Bicubic
+from miassr_monai.transforms import paper_degradation
+
+SCALES = [2.0, 2.5]
+SLICES = {"a.nii.gz": 2, "b.nii.gz": 3}
+
+
+class Brighter(Bicubic):
+    def forward(self, x, scale):
+        return super().forward(x, scale) + 0.05
+
+
+NETWORKS = {"bicubic": Bicubic(), "model": Brighter()}
+
+
+def volumes():
+    generator = torch.Generator().manual_seed(0)
+    for name, slices in SLICES.items():
+        image = torch.rand(1, 6, 6, slices, generator=generator).repeat_interleave(5, 1).repeat_interleave(4, 2)
+        yield {"image": MetaTensor(image, meta={"filename_or_obj": f"/data/{name}"})}
+
+
+def evaluate(methods, **options):
+    """Scores of an evaluation as the bundle makes it, its metrics, and the images that it compared."""
+    scores = ScaleScores(methods, **options)
+    data = DataLoader(ScaleGridDataset(Dataset(list(volumes())), SCALES), batch_size=1, collate_fn=slices_collate)
+    common = {"device": "cpu", "val_data_loader": data, "prepare_batch": DegradeBatch(paper_degradation)}
+    common |= {"inferer": SuperResolutionInferer(), "val_handlers": [scores], "decollate": False}
+    if methods == ["pred"]:
+        evaluator = SupervisedEvaluator(network=NETWORKS["model"], **common)
+    else:
+        networks = [NETWORKS[method] for method in methods]
+        evaluator = EnsembleEvaluator(networks=networks, pred_keys=methods, **common)
+    images = {}
+
+    def keep(engine):
+        for method in methods:
+            key = engine.state.batch["name"].removeprefix("/data/"), engine.state.batch["scale"], method
+            images[key] = engine.state.output["label"][:, 0].numpy(), engine.state.output[method][:, 0].numpy()
+
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, keep)
+    evaluator.run()
+    return scores, evaluator, images
+
+
+def truth(images):
+    """PSNR and SSIM of every slice by scikit-image, by volume, scale and method."""
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1, "win_size": 11}
+    psnr, ssim = {}, {}
+    for key, (labels, predictions) in images.items():
+        pairs = [(t.astype(np.float64), p.astype(np.float64)) for t, p in zip(labels, predictions, strict=True)]
+        psnr[key] = [peak_signal_noise_ratio(t, p, data_range=1) for t, p in pairs]
+        ssim[key] = [structural_similarity(t, p, **options) for t, p in pairs]
+    return {"psnr": psnr, "ssim": ssim}
+
+
+def mean_over_volumes(values, method, scale=None):
+    means = []
+    for name in SLICES:
+        chosen = [v for key, v in values.items() if key[0] == name and key[2] == method and scale in (None, key[1])]
+        means.append(np.mean(np.concatenate(chosen)))
+    return np.mean(means)
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
+    return evaluate(["bicubic", "model"], csv_path=tmp_path_factory.mktemp("scores") / "new" / "scores.csv")
+
+
+def test_every_slice_has_the_scores_of_scikit_image(evaluation):
+    scores, _, images = evaluation
+    expected = truth(images)
+    assert len(scores.rows) == sum(SLICES.values()) * len(SCALES) * 2
+    for row in scores.rows:
+        key = row["name"], row["scale"], row["method"]
+        assert row["psnr"] == pytest.approx(expected["psnr"][key][row["slice"]], abs=1e-4)
+        assert row["ssim"] == pytest.approx(expected["ssim"][key][row["slice"]], abs=1e-5)
+
+
+def expected_metrics(images, prefixes):
+    values = truth(images)
+    metrics = {}
+    for method, prefix in prefixes.items():
+        for measure in ("psnr", "ssim"):
+            metrics[f"{prefix}{measure}"] = mean_over_volumes(values[measure], method)
+            for scale, name in ((2.0, "x2"), (2.5, "x2.5")):
+                metrics[f"{prefix}{measure}_{name}"] = mean_over_volumes(values[measure], method, scale)
+    return metrics
+
+
+def test_metrics_are_means_over_volumes_of_means_over_slices(evaluation):
+    _, evaluator, images = evaluation
+    expected = expected_metrics(images, {"bicubic": "bicubic_", "model": ""})
+    assert evaluator.state.metrics == pytest.approx(expected, abs=1e-4)
+    assert expected["psnr"] != pytest.approx(expected["bicubic_psnr"], abs=0.01)
+
+
+def test_a_single_method_has_the_plain_names():
+    _, evaluator, images = evaluate(["pred"])
+    assert evaluator.state.metrics == pytest.approx(expected_metrics(images, {"pred": ""}), abs=1e-4)
+
+
+def test_another_run_starts_anew(evaluation):
+    scores, evaluator, _ = evaluation
+    rows, metrics = scores.rows, dict(evaluator.state.metrics)
+    evaluator.run()
+    assert scores.rows == rows
+    assert evaluator.state.metrics == metrics
+
+
+def test_the_csv_file_has_every_score(evaluation):
+    scores, _, _ = evaluation
+    with open(scores.csv_path, newline="") as file:
+        read = list(csv.DictReader(file))
+    assert list(read[0]) == ["name", "slice", "scale", "method", "psnr", "ssim"]
+    assert read == [{name: str(value) for name, value in row.items()} for row in scores.rows]
+
+
+def row(name, scale, psnr, ssim, method="model"):
+    return {"name": name, "slice": 0, "scale": scale, "method": method, "psnr": psnr, "ssim": ssim}
+
+
+ROWS = [
+    row("a", 2.5, 20, 0.5),
+    row("a", 2.5, 22, 0.7),
+    row("b", 2.5, 31, 0.9),
+    row("a", 2, 30, 0.8),
+    row("a", 2, math.inf, 1.0),
+    row("b", 2, 40, 0.95),
+    *(row(name, scale, 10, 0.25, "a_long_name_of_a_method") for name in "ab" for scale in (2, 2.5)),
+]
+
+
+def test_the_table_has_a_line_for_each_scale_and_a_mean_over_all():
+    assert score_table(ROWS).splitlines() == [
+        "scale                    model  a_long_name_of_a_method",
+        "                  PSNR    SSIM             PSNR    SSIM",
+        "2                35.00  0.9250            10.00  0.2500",
+        "2.5              26.00  0.7500            10.00  0.2500",
+        "mean             29.75  0.8375            10.00  0.2500",
+    ]
+
+
+def score(batches, **options):
+    """Metrics of an evaluation whose outputs are given."""
+    engine = Engine(lambda engine, batch: batch["output"])
+    engine.state.metrics = {}
+    scores = ScaleScores(**options)
+    scores.attach(engine)
+    engine.run(batches)
+    return scores, engine.state.metrics
+
+
+def make_batch(errors, name="a", scale=2.0):
+    """Slices that are off by constants."""
+    label = torch.rand(len(errors), 1, 12, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    prediction = label + torch.tensor(errors, dtype=torch.float64).view(-1, 1, 1, 1)
+    return {"name": name, "scale": scale, "output": {"label": label, "pred": prediction}}
+
+
+def test_slices_without_any_error_have_no_psnr_but_count_as_similar():
+    scores, metrics = score([make_batch([0.0, 0.1]), make_batch([0.0], name="b")])
+    assert [row["psnr"] for row in scores.rows] == [math.inf, pytest.approx(20, abs=1e-4), math.inf]
+    assert metrics["psnr"] == metrics["psnr_x2"] == pytest.approx(20, abs=1e-4)
+    a, b = [scores.rows[0]["ssim"], scores.rows[1]["ssim"]], scores.rows[2]["ssim"]
+    assert a[0] == b == pytest.approx(1, abs=1e-6)
+    assert metrics["ssim"] == pytest.approx((sum(a) / 2 + b) / 2)
+
+
+def test_without_any_error_at_all_the_mean_psnr_is_undefined():
+    assert math.isnan(score([make_batch([0.0])])[1]["psnr"])
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_the_table_is_printed_when_asked_for(capsys, show):
+    scores, _ = score([make_batch([0.1])], show_table=show)
+    assert capsys.readouterr().out == (f"{score_table(scores.rows)}\n" if show else "")
+
+
+@pytest.mark.xfail(strict=True, reason="volumes are told apart by the file's name without its folder")
+def test_volumes_of_one_name_in_different_folders_are_different_volumes():
+    _, metrics = score([make_batch([0.1, 0.1, 0.1], name="sub-1/t1.nii"), make_batch([0.01], name="sub-2/t1.nii")])
+    assert metrics["psnr"] == pytest.approx((20 + 40) / 2, abs=1e-3)
