@@ -1,7 +1,7 @@
 """Scale and geometry: the one convention that degradation, networks, affines and reports share.
 
-``scale`` is the number of high-resolution (HR) samples per low-resolution (LR) sample along an axis. Inside the package it
-is an exact fraction ``p / q`` with ``q <= 10_000``, and every size and index is integer arithmetic, because
+``scale`` is the number of high-resolution (HR) samples per low-resolution (LR) sample along an axis. Inside the package
+it is an exact fraction ``p / q`` with ``q <= 10_000``, and every size and index is integer arithmetic, because
 ``floor(i * (1 / s))`` in floating point puts pixels in the wrong row or column at scales such as 2.3, 2.7 and 3.7.
 
 The outer faces of the first LR and HR samples coincide, so HR sample ``i`` has its centre at LR coordinate
@@ -14,14 +14,14 @@ from collections.abc import Sequence
 
 import torch
 
-__all__ = ["downscaled_size", "nearest_fraction", "upscaled_size", "zoomed_affine"]
+__all__ = ["axis_scales", "downscaled_size", "nearest_fraction", "upscaled_size", "zoomed_affine"]
 
 
 def nearest_fraction(scale: float, max_denominator: int = 10_000) -> tuple[int, int]:
     """Write a scale as the nearest fraction with a limited denominator, in lowest terms.
 
-    Equals ``fractions.Fraction(scale).limit_denominator(max_denominator)``, which TorchScript cannot run: the best approximation
-    among the convergents and semiconvergents of the continued fraction.
+    Equals ``fractions.Fraction(scale).limit_denominator(max_denominator)``, which TorchScript cannot run: the best
+    approximation among the convergents and semiconvergents of the continued fraction.
 
     Args:
         scale: HR samples per LR sample, in [1, 1024).
@@ -52,6 +52,14 @@ def nearest_fraction(scale: float, max_denominator: int = 10_000) -> tuple[int, 
     return p, q
 
 
+def axis_scales(scale: float | tuple[float, float]) -> tuple[float, float]:
+    """Scales of rows and columns: one number is the scale of both."""
+    if isinstance(scale, tuple):
+        rows, columns = scale
+        return rows, columns
+    return scale, scale
+
+
 def upscaled_size(size: int, scale: float) -> int:
     """Number of HR samples made from ``size`` LR samples: ``floor(size * scale)``, exactly."""
     p, q = nearest_fraction(scale)
@@ -79,7 +87,9 @@ def zoomed_affine(affine: torch.Tensor, factors: Sequence[float]) -> torch.Tenso
         ValueError: when the number of factors does not match the affine.
     """
     if affine.shape[-1] != len(factors) + 1:
-        raise ValueError(f"the affine is for {affine.shape[-1] - 1} spatial axes, but {len(factors)} factors were given.")
+        raise ValueError(
+            f"the affine is for {affine.shape[-1] - 1} spatial axes, but {len(factors)} factors were given."
+        )
     step = 1.0 / torch.as_tensor(list(factors), dtype=torch.float64)
     zoom = torch.diag(torch.cat([step, step.new_ones(1)]))
     zoom[:-1, -1] = (step - 1.0) / 2.0

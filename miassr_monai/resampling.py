@@ -1,17 +1,18 @@
 """Separable resampling of images between the LR and HR grids, exact at every rational scale.
 
 Along one axis, resampling is a matrix ``(out_size, in_size)``. Output sample ``i`` sits at input coordinate
-``(i + 1/2) * step - 1/2``, where ``step`` is an exact fraction of input samples per output sample: ``q / p`` to go up by
-scale ``p / q``, ``p / q`` to go down. Past the border the outermost sample is repeated.
+``(i + 1/2) * step - 1/2``, where ``step`` is an exact fraction of input samples per output sample: ``q / p`` to go up
+by scale ``p / q``, ``p / q`` to go down. Past the border the outermost sample is repeated.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
-from miassr_monai.geometry import downscaled_size, nearest_fraction, upscaled_size
+from miassr_monai.geometry import axis_scales, nearest_fraction
 
 __all__ = ["bicubic_downsample", "bicubic_upscale", "gaussian_downsample"]
 
@@ -20,7 +21,7 @@ FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
 def sample_positions(out_size: int, step_numerator: int, step_denominator: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Input coordinates of the output samples: whole part (int64) and fraction in [0, 1) (float64), each ``(out_size,)``."""
+    """Input coordinates ``(out_size,)`` of the output samples: whole part (int64) and fraction in [0, 1) (float64)."""
     index = torch.arange(out_size, dtype=torch.int64)
     doubled = (2 * index + 1) * step_numerator - step_denominator
     whole = torch.div(doubled, 2 * step_denominator, rounding_mode="floor")
@@ -29,7 +30,7 @@ def sample_positions(out_size: int, step_numerator: int, step_denominator: int) 
 
 
 def fold_taps(index: torch.Tensor, weight: torch.Tensor, in_size: int) -> torch.Tensor:
-    """Matrix ``(out_size, in_size)`` from the taps ``(out_size, n)`` of each output sample, the border samples repeated."""
+    """Matrix ``(out_size, in_size)`` from the taps ``(out_size, n)`` of the output samples, the border repeated."""
     matrix = torch.zeros([index.size(0), in_size], dtype=weight.dtype)
     return matrix.scatter_add_(1, index.clamp(0, in_size - 1), weight)
 
@@ -45,22 +46,22 @@ def cubic_matrix(in_size: int, out_size: int, step_numerator: int, step_denomina
     return fold_taps(whole.unsqueeze(1) + offset, torch.where(distance <= 1, near, far), in_size)
 
 
-def gaussian_matrix(in_size: int, out_size: int, step_numerator: int, step_denominator: int, fwhm: float) -> torch.Tensor:
-    """Gaussian point-spread function sampled at the output positions, in float64.
+def gaussian_matrix(in_size: int, out_size: int, step_numerator: int, step_denominator: int) -> torch.Tensor:
+    """Gaussian point-spread function as wide (FWHM) as an output sample, sampled at the output positions, in float64.
 
-    The kernel is a triangle of one input sample's half-width convolved with a Gaussian, of total variance
-    ``(fwhm / 2.355)^2``. Unlike a sampled Gaussian, it sums to one and keeps a ramp a ramp at every sub-sample position.
-
-    Args:
-        fwhm: full width at half maximum in input samples, at least 1.
+    The kernel is the linear interpolation of the input samples convolved with a Gaussian, of total variance
+    ``(step / 2.355)^2``. Unlike a sampled Gaussian, it sums to one and keeps a ramp a ramp at every sub-sample
+    position.
     """
-    sigma = math.sqrt((fwhm / FWHM_PER_SIGMA) ** 2 - 1.0 / 6.0)
+    sigma = math.sqrt((step_numerator / step_denominator / FWHM_PER_SIGMA) ** 2 - 1.0 / 6.0)
     radius = math.ceil(5.0 * sigma) + 1
     whole, fraction = sample_positions(out_size, step_numerator, step_denominator)
     offset = torch.arange(-radius, radius + 2, dtype=torch.int64)
     edge = torch.arange(-radius - 1, radius + 3, dtype=torch.float64) - fraction.unsqueeze(1)
     # Second integral of the Gaussian; its second difference is the triangle-smoothed kernel.
-    ramp = edge * torch.special.ndtr(edge / sigma) + sigma / math.sqrt(2 * math.pi) * torch.exp(-0.5 * (edge / sigma) ** 2)
+    ramp = edge * torch.special.ndtr(edge / sigma) + sigma / math.sqrt(2 * math.pi) * torch.exp(
+        -0.5 * (edge / sigma) ** 2
+    )
     weight = ramp[:, 2:] - 2 * ramp[:, 1:-1] + ramp[:, :-2]
     return fold_taps(whole.unsqueeze(1) + offset, weight / weight.sum(1, keepdim=True), in_size)
 
@@ -70,38 +71,41 @@ def apply_matrices(image: torch.Tensor, rows: torch.Tensor, columns: torch.Tenso
     return rows.to(image) @ image @ columns.to(image).t()
 
 
-def bicubic_upscale(image: torch.Tensor, scale: float) -> torch.Tensor:
-    """Bicubic interpolation of ``(..., h, w)`` to ``(..., floor(s h), floor(s w))``."""
-    p, q = nearest_fraction(scale)
+def bicubic_upscale(image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
+    """Bicubic interpolation of ``(..., h, w)`` to ``(..., floor(s h), floor(s w))``, one scale or one for each axis."""
+    row_scale, column_scale = axis_scales(scale)
     h, w = image.size(-2), image.size(-1)
-    rows = cubic_matrix(h, upscaled_size(h, scale), q, p)
-    columns = cubic_matrix(w, upscaled_size(w, scale), q, p)
+    p, q = nearest_fraction(row_scale)
+    rows = cubic_matrix(h, h * p // q, q, p)
+    p, q = nearest_fraction(column_scale)
+    columns = cubic_matrix(w, w * p // q, q, p)
     return apply_matrices(image, rows, columns)
 
 
-def lr_size(image: torch.Tensor, scale: float) -> tuple[int, int]:
-    """Rows and columns of the LR image of ``image``.
+def downsample(
+    image: torch.Tensor, scale: float | tuple[float, float], matrix: Callable[[int, int, int, int], torch.Tensor]
+) -> torch.Tensor:
+    """Resample ``(..., H, W)`` at the centres of the LR pixels by the matrix of each axis.
 
     Raises:
         ValueError: when the image is smaller than one LR pixel.
     """
-    h, w = downscaled_size(image.size(-2), scale), downscaled_size(image.size(-1), scale)
-    if h < 1 or w < 1:
-        raise ValueError(f"an image of {image.size(-2)} x {image.size(-1)} pixels is too small to be degraded by {scale}.")
-    return h, w
+    matrices = []
+    for size, axis_scale in zip(image.shape[-2:], axis_scales(scale), strict=True):
+        p, q = nearest_fraction(axis_scale)
+        if size * q < p:
+            raise ValueError(
+                f"an image of {image.size(-2)} x {image.size(-1)} pixels is too small to be degraded by {scale}."
+            )
+        matrices.append(matrix(size, size * q // p, p, q))
+    return apply_matrices(image, *matrices)
 
 
-def bicubic_downsample(image: torch.Tensor, scale: float) -> torch.Tensor:
-    """Sample ``(..., H, W)`` at the centres of ``(..., floor(H / s), floor(W / s))`` LR pixels, without anti-aliasing."""
-    p, q = nearest_fraction(scale)
-    h, w = lr_size(image, scale)
-    return apply_matrices(image, cubic_matrix(image.size(-2), h, p, q), cubic_matrix(image.size(-1), w, p, q))
+def bicubic_downsample(image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
+    """Sample ``(..., H, W)`` at the centres of the ``floor(H / s)`` x ``floor(W / s)`` LR pixels; no anti-aliasing."""
+    return downsample(image, scale, cubic_matrix)
 
 
-def gaussian_downsample(image: torch.Tensor, scale: float) -> torch.Tensor:
-    """Blur ``(..., H, W)`` by a Gaussian with a FWHM of ``scale`` pixels and sample it at the centres of the LR pixels."""
-    p, q = nearest_fraction(scale)
-    h, w = lr_size(image, scale)
-    rows = gaussian_matrix(image.size(-2), h, p, q, p / q)
-    columns = gaussian_matrix(image.size(-1), w, p, q, p / q)
-    return apply_matrices(image, rows, columns)
+def gaussian_downsample(image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
+    """Blur ``(..., H, W)`` by a Gaussian with a FWHM of ``scale`` pixels, then sample it at the LR pixels' centres."""
+    return downsample(image, scale, gaussian_matrix)

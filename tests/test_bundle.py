@@ -12,8 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
 from mlflow import MlflowClient
+from monai.bundle import ConfigWorkflow
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "bundle"
@@ -97,7 +97,10 @@ def test_run_that_was_killed_and_resumed_equals_one_that_was_not(trained, datase
     assert final_losses(tmp_path) == final_losses(trained)
     for name in ("gan_checkpoint.pt", "model.pt", "model_best_psnr.pt"):
         torch.testing.assert_close(
-            torch.load(tmp_path / name, weights_only=True), torch.load(trained / name, weights_only=True), rtol=0, atol=0
+            torch.load(tmp_path / name, weights_only=True),
+            torch.load(trained / name, weights_only=True),
+            rtol=0,
+            atol=0,
         )
 
 

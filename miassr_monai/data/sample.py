@@ -18,8 +18,8 @@ load_template, _ = optional_import(
     "nilearn.datasets", name="load_mni152_template", descriptor="install it with `pip install miassr-monai[sample]`"
 )
 
-# Axial blocks (first slice, slice after the last) with gaps of at least 6 mm, so that no slice has a neighbour in another
-# section. The template's brain lies in slices 0 to 154.
+# Axial blocks (first slice, slice after the last) with gaps of at least 6 mm, so that no slice has a neighbour in
+# another section. The template's brain lies in slices 0 to 154.
 BLOCKS = {
     "training": ((20, 64), (86, 124)),
     "validation": ((130, 138),),
@@ -30,8 +30,8 @@ BLOCKS = {
 def write_sample(folder: str | os.PathLike) -> Path:
     """Write the sample data set: axial blocks of the MNI152 2009a T1 template at 1 mm, with a datalist.
 
-    The template is a real MR image, but the average of 152 brains: smoother than any one of them. It shows that a pipeline
-    works, not how good a method is.
+    The template is a real MR image, but the average of 152 brains: smoother than any one of them. It shows that a
+    pipeline works, not how good a method is.
 
     Args:
         folder: where to write; files that are there already are kept.

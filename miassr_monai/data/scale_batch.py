@@ -80,7 +80,9 @@ def slices_collate(batch: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ValueError: when the batch holds more than one volume.
     """
     if len(batch) != 1:
-        raise ValueError(f"slices of one volume make a batch, but the data loader's batch_size is {len(batch)}: set it to 1.")
+        raise ValueError(
+            f"slices of one volume make a batch, but the data loader's batch_size is {len(batch)}: set it to 1."
+        )
     image = batch[0][CommonKeys.IMAGE]
     return {
         CommonKeys.IMAGE: image.as_tensor().movedim(-1, 0),

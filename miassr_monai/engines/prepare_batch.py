@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from monai.utils import CommonKeys, convert_to_tensor
 
-from miassr_monai.geometry import upscaled_size
+from miassr_monai.geometry import axis_scales, upscaled_size
 
 __all__ = ["DegradeBatch"]
 
@@ -22,12 +22,12 @@ class DegradeBatch:
         degradation: image ``(N, C, H, W)`` and scale to an LR image, such as ``paper_degradation``.
     """
 
-    def __init__(self, degradation: Callable[[torch.Tensor, float], torch.Tensor]) -> None:
+    def __init__(self, degradation: Callable[[torch.Tensor, float | tuple[float, float]], torch.Tensor]) -> None:
         self.degradation = degradation
 
     def __call__(
         self, batchdata: Mapping[str, Any], device: torch.device, non_blocking: bool = False, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor, tuple, dict[str, float]]:
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple, dict[str, Any]]:
         """Make a pair of a batch with HR images ``image`` ``(N, C, H, W)`` and ``scale``.
 
         Returns:
@@ -37,5 +37,5 @@ class DegradeBatch:
         image = convert_to_tensor(batchdata[CommonKeys.IMAGE], track_meta=False)
         image = image.to(device=device, non_blocking=non_blocking, **kwargs)
         small = self.degradation(image, scale)
-        height, width = (upscaled_size(size, scale) for size in small.shape[2:])
+        height, width = (upscaled_size(n, s) for n, s in zip(small.shape[2:], axis_scales(scale), strict=True))
         return small, image[..., :height, :width], (), {"scale": scale}

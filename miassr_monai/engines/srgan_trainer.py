@@ -22,12 +22,14 @@ __all__ = ["SRGANTrainer"]
 class SRGANTrainer(Trainer):
     """Train a generator and a critic on pairs of LR and HR images (MIASSR's second stage, Zhu et al. 2021).
 
-    MONAI's ``AdversarialTrainer`` shows the critic the LR input as the real image and has no place for a gradient penalty.
-    Each iteration here updates the critic on HR against detached output, then the generator on the joint loss. A step whose
-    loss is not finite or beyond ``loss_limit`` is discarded: the parameters and the optimiser stay as they were.
+    MONAI's ``AdversarialTrainer`` shows the critic the LR input as the real image and has no place for a gradient
+    penalty. Each iteration here updates the critic on HR against detached output, then the generator on the joint loss.
+    A step whose loss is not finite or beyond ``loss_limit`` is discarded: the parameters and the optimiser stay as they
+    were.
 
-    ``engine.state.output`` holds the batch's ``image``, ``label`` and ``pred``, the generator's ``loss`` and its terms, and
-    the critic's ``critic_loss``, ``wasserstein`` and ``penalty``. ``engine.state.discarded`` counts discarded steps.
+    ``engine.state.output`` holds the batch's ``image``, ``label`` and ``pred``, the generator's ``loss`` and its terms,
+    and the critic's ``critic_loss``, ``wasserstein`` and ``penalty``. ``engine.state.discarded`` counts discarded
+    steps.
 
     Args:
         device: device to train on.
@@ -111,7 +113,9 @@ class SRGANTrainer(Trainer):
         """
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
-        inputs, targets, args, kwargs = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
+        inputs, targets, args, kwargs = self.prepare_batch(
+            batchdata, self.state.device, self.non_blocking, **self.to_kwargs
+        )
         self.g_network.train()
         self.d_network.train()
         prediction = self.inferer(inputs, self.g_network, *args, **kwargs)

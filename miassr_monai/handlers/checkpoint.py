@@ -30,8 +30,8 @@ def save_atomically(content: Any, path: str | os.PathLike) -> None:
 class ResumableCheckpoint:
     """Save the whole state of a training stage after each epoch, and start from it when a run is resumed.
 
-    MONAI's ``CheckpointSaver`` writes in place, so a kill while it writes loses the run, and forgets the files of the run
-    that it continues. This keeps one file, which is always whole.
+    MONAI's ``CheckpointSaver`` writes in place, so a kill while it writes loses the run, and forgets the files of the
+    run that it continues. This keeps one file, which is always whole.
 
     Args:
         path: file of this stage.

@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 
 class DiscardLoss:
-    """Discard a step of ``SupervisedTrainer`` whose loss is not finite or beyond a limit, as :class:`SRGANTrainer` does.
+    """Discard a step of ``SupervisedTrainer`` whose loss is not finite or beyond a limit, as :class:`SRGANTrainer`
+    does.
 
     The gradients are dropped before the optimiser sees them, so parameters and optimiser stay as they were.
     ``engine.state.discarded`` counts.

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
-import torch
 from ignite.engine import Engine, Events
 from monai.metrics import PSNRMetric, SSIMMetric
 from monai.utils import CommonKeys
@@ -23,7 +22,7 @@ MEASURES = ("psnr", "ssim")
 
 
 def mean_over_volumes(rows: Iterable[Row], measure: str) -> float:
-    """Mean over volumes of the mean over their slices; slices reproduced without any error have no PSNR and are left out."""
+    """Mean over volumes of the mean over slices; a slice without any error, of infinite PSNR, is left out."""
     by_volume = defaultdict(list)
     for row in rows:
         if math.isfinite(row[measure]):
@@ -54,8 +53,8 @@ def score_table(rows: Sequence[Row]) -> str:
 class ScaleScores:
     """Score every slice of an evaluation: peak signal-to-noise ratio and structural similarity, data range 1.
 
-    After the run, ``engine.state.metrics`` has ``psnr`` and ``ssim``, means over all scales, and ``psnr_x2.5`` and so on for
-    each scale; with several methods these are the last one's, and the others' are named ``<method>_psnr_x2.5``.
+    After the run, ``engine.state.metrics`` has ``psnr`` and ``ssim``, means over all scales, and ``psnr_x2.5`` and so
+    on for each scale; with several methods these are the last one's, and the others' are named ``<method>_psnr_x2.5``.
 
     Args:
         methods: keys of the engine's output that hold predictions ``(N, C, H, W)``.

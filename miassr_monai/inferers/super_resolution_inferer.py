@@ -9,7 +9,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
-from miassr_monai.geometry import zoomed_affine
+from miassr_monai.geometry import axis_scales, zoomed_affine
 
 __all__ = ["SuperResolutionInferer"]
 
@@ -40,7 +40,12 @@ class SuperResolutionInferer(Inferer):
         self.progress = progress
 
     def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, scale: float, **kwargs: Any
+        self,
+        inputs: torch.Tensor,
+        network: Callable[..., torch.Tensor],
+        *args: Any,
+        scale: float | tuple[float, float],
+        **kwargs: Any,
     ) -> torch.Tensor:
         """Super-resolve ``inputs`` in the plane of the slices.
 
@@ -48,7 +53,7 @@ class SuperResolutionInferer(Inferer):
             inputs: ``(N, C, h, w)`` or ``(N, C, h, w, d)``.
             network: called with slices ``(n, C, h, w)``, ``scale``, and whatever else is given here.
             args: further positional arguments of the network.
-            scale: HR samples per LR sample, at least 1.
+            scale: HR samples per LR sample, at least 1, or one for each axis in the plane.
             kwargs: further keyword arguments of the network.
 
         Returns:
@@ -69,9 +74,9 @@ class SuperResolutionInferer(Inferer):
             image = image.unflatten(0, (data.size(0), -1)).movedim(1, axis).contiguous()
         if not isinstance(inputs, MetaTensor):
             return image
-        factors = [scale] * (inputs.affine.shape[-1] - 1)
-        if len(factors) == 3:
-            factors[axis - 2 if inputs.ndim == 5 else 2] = 1.0
+        factors = list(axis_scales(scale))
+        if inputs.affine.shape[-1] == 4:
+            factors.insert(axis - 2 if inputs.ndim == 5 else 2, 1.0)
         result = MetaTensor(image, meta=inputs.meta, applied_operations=inputs.applied_operations)
         result.affine = zoomed_affine(inputs.affine, factors)
         result.is_batch = inputs.is_batch

@@ -48,7 +48,8 @@ class JointLoss(nn.Module):
     def forward(
         self, prediction: torch.Tensor, target: torch.Tensor, fake_scores: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """The weighted sum as ``loss`` and its unweighted terms ``l1``, ``adversarial`` and, if there is one, ``perceptual``.
+        """The weighted sum as ``loss`` and its unweighted terms ``l1``, ``adversarial`` and, if there is one,
+        ``perceptual``.
 
         Args:
             prediction: the generator's images ``(N, C, H, W)``.

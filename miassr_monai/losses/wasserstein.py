@@ -44,7 +44,7 @@ class WassersteinGPLoss(nn.Module):
     def critic_loss(
         self, critic: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, fake: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Loss of the critic on real and fake images ``(N, C, *size)``, and its terms ``wasserstein`` and ``penalty``."""
+        """Loss of the critic on images ``(N, C, *size)``, and its terms ``wasserstein`` and ``penalty``."""
         wasserstein = critic(fake.detach()).mean() - critic(real).mean()
         penalty = gradient_penalty(critic, real, fake)
         return {

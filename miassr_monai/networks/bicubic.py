@@ -13,6 +13,6 @@ __all__ = ["Bicubic"]
 class Bicubic(nn.Module):
     """Bicubic interpolation with the signature of a generator: the baseline of every comparison."""
 
-    def forward(self, x: torch.Tensor, scale: float) -> torch.Tensor:
-        """``(N, C, h, w)`` to ``(N, C, floor(s h), floor(s w))``."""
+    def forward(self, x: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
+        """``(N, C, h, w)`` to ``(N, C, floor(s h), floor(s w))``, one scale or one for each axis."""
         return bicubic_upscale(x, scale)

@@ -15,8 +15,8 @@ POOLED_SIZE = 6
 class Critic(nn.Module):
     """Critic of the SRGAN kind without batch normalisation (Ledig et al., CVPR 2017; as in MIASSR with WGAN-GP).
 
-    A convolution, then seven 3 x 3 convolutions with strides 2, 1, 2, 1, 2, 1, 2 and twice the channels at each stride of
-    1, LeakyReLU after each; then two dense layers on a map of 6 x 6. An image of 96 x 96 pixels has that map; of
+    A convolution, then seven 3 x 3 convolutions with strides 2, 1, 2, 1, 2, 1, 2 and twice the channels at each stride
+    of 1, LeakyReLU after each; then two dense layers on a map of 6 x 6. An image of 96 x 96 pixels has that map; of
     another size, its map is average-pooled to 6 x 6. With the defaults, 23.6 million parameters.
 
     Args:

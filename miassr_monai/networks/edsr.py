@@ -29,9 +29,9 @@ class ResidualBlock(nn.Module):
 class EDSR(nn.Module):
     """EDSR-lite trunk without batch normalisation (Lim et al., CVPRW 2017; as used by MIASSR, Zhu et al. 2021).
 
-    A convolution to ``width`` channels, ``depth`` residual blocks, a convolution, and a skip from the first to the last.
-    Weights start Kaiming-uniform (PyTorch's default, ``a = sqrt(5)``), with which the sum over residual blocks stays of the
-    size of the input.
+    A convolution to ``width`` channels, ``depth`` residual blocks, a convolution, and a skip from the first to the
+    last. Weights start Kaiming-uniform (PyTorch's default, ``a = sqrt(5)``), with which the sum over residual blocks
+    stays of the size of the input.
 
     Args:
         spatial_dims: 2 or 3.

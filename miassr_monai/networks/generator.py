@@ -25,9 +25,11 @@ class MetaSRGenerator(nn.Module):
         depth: residual blocks of the trunk.
         hidden_channels: width of the weight network's hidden layer.
         projection: ``"center"`` or ``"corner"`` (the paper's), see :class:`MetaUpscale`.
+        anisotropic: let rows and columns have different scales, see :class:`MetaUpscale`.
         skip: ``None`` for the paper's form; ``"bicubic"`` to add the output, divided by ``hidden_channels``, to bicubic
-            interpolation of the input. That starts out as bicubic and trains far faster, at learning rates of 1e-3: Adam
-            moves the ``hidden_channels`` weights behind each entry of a kernel together, which the division makes up for.
+            interpolation of the input. That starts out as bicubic and trains far faster, at learning rates of 1e-3:
+            Adam moves the ``hidden_channels`` weights behind each entry of a kernel together, which the division makes
+            up for.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class MetaSRGenerator(nn.Module):
         depth: int = 16,
         hidden_channels: int = 256,
         projection: str = "center",
+        anisotropic: bool = False,
         skip: str | None = None,
     ) -> None:
         super().__init__()
@@ -45,7 +48,9 @@ class MetaSRGenerator(nn.Module):
         self.skip = look_up_option(skip, {"bicubic", None})
         self.adds_bicubic = skip == "bicubic"
         self.trunk = EDSR(2, in_channels, width=width, depth=depth)
-        self.meta_upscale = MetaUpscale(width, in_channels, hidden_channels, projection=projection)
+        self.meta_upscale = MetaUpscale(
+            width, in_channels, hidden_channels, projection=projection, anisotropic=anisotropic
+        )
         self.residual_scale = 1.0 / hidden_channels
 
     def get_extra_state(self) -> torch.Tensor:
@@ -61,11 +66,16 @@ class MetaSRGenerator(nn.Module):
                 "set it in the network's definition."
             )
 
-    def forward(self, x: torch.Tensor, scale: float = 2.0) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, scale: float | tuple[float, float] = 2.0) -> torch.Tensor:
         """Super-resolve ``x`` ``(N, in_channels, h, w)`` to ``(N, in_channels, floor(s h), floor(s w))``.
 
+        Args:
+            x: images.
+            scale: HR samples per LR sample, at least 1, or one for rows and one for columns.
+
         Raises:
-            ValueError: when ``scale`` is below 1 or not finite, or ``x`` has a wrong rank or channel count.
+            ValueError: when ``scale`` is below 1, not finite, or unequal in a network that is not anisotropic, or ``x``
+                has a wrong rank or channel count.
         """
         if x.dim() != 4 or x.size(1) != self.in_channels:
             raise ValueError(

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from monai.utils import look_up_option
 from torch import nn
 
-from miassr_monai.geometry import nearest_fraction
+from miassr_monai.geometry import axis_scales, nearest_fraction
 
 __all__ = ["MetaUpscale"]
 
@@ -33,8 +33,9 @@ class MetaUpscale(nn.Module):
         in_channels: channels of the features.
         out_channels: channels of the image.
         hidden_channels: width of the weight network's hidden layer.
-        projection: ``"center"`` projects the centre of an output pixel (``o = 1/2``), ``"corner"`` its corner (``o = 0``,
-            the paper's equation).
+        projection: ``"center"`` projects the centre of an output pixel (``o = 1/2``), ``"corner"`` its corner (``o =
+            0``, the paper's equation).
+        anisotropic: let rows and columns have different scales: the weight network sees ``1 / s`` of both.
     """
 
     __constants__ = ("chunk_elements", "element_cost")
@@ -44,14 +45,21 @@ class MetaUpscale(nn.Module):
     element_cost = 16
 
     def __init__(
-        self, in_channels: int = 64, out_channels: int = 1, hidden_channels: int = 256, *, projection: str = "center"
+        self,
+        in_channels: int = 64,
+        out_channels: int = 1,
+        hidden_channels: int = 256,
+        *,
+        projection: str = "center",
+        anisotropic: bool = False,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.projection = look_up_option(projection, DOUBLED_OFFSET.keys())
         self.doubled_offset = DOUBLED_OFFSET[projection]
-        self.hidden = nn.Linear(3, hidden_channels)
+        self.anisotropic = anisotropic
+        self.hidden = nn.Linear(4 if anisotropic else 3, hidden_channels)
         self.kernel = nn.Linear(hidden_channels, out_channels * in_channels * 9)
 
     def get_extra_state(self) -> torch.Tensor:
@@ -67,29 +75,40 @@ class MetaUpscale(nn.Module):
                 f"projection={self.projection!r}: set it in the network's definition."
             )
 
-    def forward(self, features: torch.Tensor, scale: float) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
         """Upscale ``features`` ``(N, in_channels, h, w)`` to ``(N, out_channels, floor(s h), floor(s w))``.
 
+        Args:
+            features: features at low resolution.
+            scale: HR samples per LR sample, at least 1, or one for rows and one for columns.
+
         Raises:
-            ValueError: when ``scale`` is below 1 or not finite, or the features have a wrong rank or channel count.
+            ValueError: when ``scale`` is below 1, not finite, or unequal in a module that is not anisotropic, or the
+                features have a wrong rank or channel count.
         """
         if features.dim() != 4 or features.size(1) != self.in_channels:
             raise ValueError(
                 f"MetaUpscale needs features of shape (N, {self.in_channels}, h, w), got {list(features.shape)}."
             )
-        p, q = nearest_fraction(scale)
-        if self.phases_are_cheaper(features.size(0), features.size(2), features.size(3), p, q):
-            return self.upscale_by_phase(features, p, q)
-        return self.upscale_by_reassociation(features, p, q)
+        row_scale, column_scale = axis_scales(scale)
+        rows, columns = nearest_fraction(row_scale), nearest_fraction(column_scale)
+        if rows != columns and not self.anisotropic:
+            raise ValueError(
+                f"the scales {row_scale} and {column_scale} differ: build the network with anisotropic=True."
+            )
+        if self.phases_are_cheaper(features.size(0), features.size(2), features.size(3), rows, columns):
+            return self.upscale_by_phase(features, rows, columns)
+        return self.upscale_by_reassociation(features, rows, columns)
 
-    def phases_are_cheaper(self, n: int, h: int, w: int, p: int, q: int) -> bool:
-        """Compare the multiplications of the two ways for ``n`` images of ``h`` x ``w`` LR pixels at scale ``p / q``."""
+    def phases_are_cheaper(self, n: int, h: int, w: int, rows: tuple[int, int], columns: tuple[int, int]) -> bool:
+        """Compare the multiplications of the two ways for ``n`` images of ``h`` x ``w`` LR pixels."""
+        (row_p, row_q), (column_p, column_q) = rows, columns
         hidden = self.hidden.out_features
         # In floating point: TorchScript's integers would overflow.
         taps = 9.0 * self.in_channels * self.out_channels
-        blocks = n * -(-h // q) * -(-w // q)
-        by_phase = taps * p * p * (hidden + blocks * (q + 2) * (q + 2) / 9)
-        outputs = 1.0 * (h * p // q) * (w * p // q)
+        blocks = n * -(-h // row_q) * -(-w // column_q)
+        by_phase = taps * row_p * column_p * (hidden + blocks * (row_q + 2) * (column_q + 2) / 9)
+        outputs = 1.0 * (h * row_p // row_q) * (w * column_p // column_q)
         return by_phase < hidden * (taps * n * h * w + outputs * (n * self.out_channels + self.element_cost))
 
     def project(self, index: torch.Tensor, p: int, q: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,31 +117,54 @@ class MetaUpscale(nn.Module):
         k = torch.div(doubled, 2 * p, rounding_mode="floor")
         return k, ((doubled - 2 * p * k).to(torch.float64) / (2 * p)).to(self.hidden.weight.dtype)
 
-    def hidden_parts(self, r: torch.Tensor, p: int, q: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pre-activations ``(..., hidden_channels)`` owed to the row phases ``r`` (scale and bias included) and to columns."""
-        weight, bias = self.hidden.weight, self.hidden.bias
-        constant = bias + weight[:, 0] * (q / p)
-        return r.unsqueeze(-1) * weight[:, 1] + constant, r.unsqueeze(-1) * weight[:, 2]
+    def hidden_rows(self, index: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> torch.Tensor:
+        """What output rows add to the hidden layer, scale and bias included: ``(..., hidden_channels)``."""
+        weight = self.hidden.weight
+        constant = self.hidden.bias + weight[:, 0] * (rows[1] / rows[0])
+        if self.anisotropic:
+            constant = constant + weight[:, 1] * (columns[1] / columns[0])
+        _, r = self.project(index.to(weight.device), rows[0], rows[1])
+        return r.unsqueeze(-1) * weight[:, weight.size(1) - 2] + constant
 
-    def upscale_by_phase(self, features: torch.Tensor, p: int, q: int) -> torch.Tensor:
+    def hidden_columns(self, index: torch.Tensor, columns: tuple[int, int]) -> torch.Tensor:
+        """What output columns add to the hidden layer: ``(..., hidden_channels)``."""
+        weight = self.hidden.weight
+        _, r = self.project(index.to(weight.device), columns[0], columns[1])
+        return r.unsqueeze(-1) * weight[:, weight.size(1) - 1]
+
+    def upscale_by_phase(self, features: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> torch.Tensor:
         """One convolution of stride ``q`` to ``p * p`` channels per output channel, and a pixel shuffle."""
-        h, w = features.size(2), features.size(3)
-        k, r = self.project(torch.arange(p, device=features.device), p, q)
-        rows, columns = self.hidden_parts(r, p, q)
-        kernels = self.kernel(F.relu(rows.unsqueeze(1) + columns))
-        kernels = kernels.view(p, p, self.out_channels, self.in_channels, 3, 3)
+        (row_p, row_q), (column_p, column_q) = rows, columns
+        n, h, w = features.size(0), features.size(2), features.size(3)
+        row_part = self.hidden_rows(torch.arange(row_p), rows, columns)
+        kernels = self.kernel(F.relu(row_part.unsqueeze(1) + self.hidden_columns(torch.arange(column_p), columns)))
+        kernels = kernels.view(row_p, column_p, self.out_channels, self.in_channels, 3, 3)
         # Each 3 x 3 kernel goes to its place in the (q + 2) x (q + 2) LR pixels that a block of outputs reads.
-        starts = [-(-(2 * p * i - self.doubled_offset * q) // (2 * q)) for i in range(q)] + [p]
-        by_row = [F.pad(kernels[starts[i] : starts[i + 1]], [0, 0, i, q - 1 - i]) for i in range(q)]
-        kernels = torch.cat(by_row, 0)
-        by_column = [F.pad(kernels[:, starts[i] : starts[i + 1]], [i, q - 1 - i]) for i in range(q)]
-        kernels = torch.cat(by_column, 1).permute(2, 0, 1, 3, 4, 5).reshape(-1, self.in_channels, q + 2, q + 2)
-        padding = [1, q * (-(-w // q)) + 1 - w, 1, q * (-(-h // q)) + 1 - h]
-        blocks = F.conv2d(F.pad(features, padding), kernels.to(features.dtype), stride=q)
-        return F.pixel_shuffle(blocks, p)[:, :, : h * p // q, : w * p // q]
+        kernels = torch.cat(
+            [F.pad(part, [0, 0, i, row_q - 1 - i]) for i, part in enumerate(self.split_by_input(kernels, 0, rows))], 0
+        )
+        kernels = torch.cat(
+            [F.pad(part, [i, column_q - 1 - i]) for i, part in enumerate(self.split_by_input(kernels, 1, columns))], 1
+        )
+        kernels = kernels.permute(2, 0, 1, 3, 4, 5).reshape(-1, self.in_channels, row_q + 2, column_q + 2)
+        below, right = -(-h // row_q), -(-w // column_q)
+        padded = F.pad(features, [1, right * column_q + 1 - w, 1, below * row_q + 1 - h])
+        blocks = F.conv2d(padded, kernels.to(features.dtype), stride=[row_q, column_q])
+        blocks = blocks.view(n, self.out_channels, row_p, column_p, below, right).permute(0, 1, 4, 2, 5, 3)
+        image = blocks.reshape(n, self.out_channels, below * row_p, right * column_p)
+        return image[:, :, : h * row_p // row_q, : w * column_p // column_q]
 
-    def upscale_by_reassociation(self, features: torch.Tensor, p: int, q: int) -> torch.Tensor:
-        """The kernel layer as a convolution at low resolution, then a product with the hidden layer of each output pixel."""
+    def split_by_input(self, kernels: torch.Tensor, axis: int, fraction: tuple[int, int]) -> list[torch.Tensor]:
+        """Split the ``p`` phases of an axis by which of the ``q`` LR pixels of a block they read."""
+        p, q = fraction
+        k, _ = self.project(torch.arange(p), p, q)
+        counts: list[int] = torch.bincount(k, minlength=q).tolist()
+        return list(kernels.split_with_sizes(counts, axis))
+
+    def upscale_by_reassociation(
+        self, features: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> torch.Tensor:
+        """The kernel layer as a convolution at low resolution, then a product with each pixel's hidden layer."""
         n, h, w = features.size(0), features.size(2), features.size(3)
         m = self.hidden.out_features
         layer = torch.cat([self.kernel.weight.t(), self.kernel.bias.unsqueeze(0)])
@@ -132,8 +174,8 @@ class MetaUpscale(nn.Module):
         spread = spread.permute(0, 2, 3, 1).reshape(n, h * w, self.out_channels, m + 1)
 
         # LR rows, and columns, that make the same number of outputs are worked on together.
-        row_groups, row_order = self.group_by_outputs(h, p, q)
-        column_groups, column_order = self.group_by_outputs(w, p, q)
+        row_groups, row_order = self.group_by_outputs(h, rows)
+        column_groups, column_order = self.group_by_outputs(w, columns)
         pixels: list[torch.Tensor] = []
         for row_k, _ in row_groups:
             pixels += [(row_k.unsqueeze(1) * w + column_k).flatten() for column_k, _ in column_groups]
@@ -141,25 +183,26 @@ class MetaUpscale(nn.Module):
         blocks = list(spread.split_with_sizes([pixel.size(0) for pixel in pixels], 1))
         bands: list[torch.Tensor] = []
         for _, row_outputs in row_groups:
-            rows, _ = self.hidden_parts(self.project(row_outputs.to(features.device), p, q)[1], p, q)
+            row_part = self.hidden_rows(row_outputs, rows, columns)
             band: list[torch.Tensor] = []
             for _, column_outputs in column_groups:
-                _, columns = self.hidden_parts(self.project(column_outputs.to(features.device), p, q)[1], p, q)
-                band.append(self.multiply_by_hidden(blocks.pop(0), rows, columns))
+                column_part = self.hidden_columns(column_outputs, columns)
+                band.append(self.multiply_by_hidden(blocks.pop(0), row_part, column_part))
             bands.append(torch.cat(band, 2))
         image = torch.cat(bands, 1).view(n, self.out_channels, row_order.size(0), column_order.size(0))
         image = image.index_select(2, row_order.to(features.device))
         return image.index_select(3, column_order.to(features.device))
 
     def group_by_outputs(
-        self, size: int, p: int, q: int
+        self, size: int, fraction: tuple[int, int]
     ) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], torch.Tensor]:
         """Group the LR indices of an axis by how many outputs they make.
 
         Returns:
-            For each number ``c`` the LR indices ``(g,)`` that make ``c`` outputs and these outputs ``(g, c)``; and where each
-            output index of the axis stands in the concatenation of the groups' outputs.
+            For each number ``c`` the LR indices ``(g,)`` that make ``c`` outputs and these outputs ``(g, c)``; and
+            where each output index of the axis stands in the concatenation of the groups' outputs.
         """
+        p, q = fraction
         k, _ = self.project(torch.arange(size * p // q), p, q)
         counts = torch.bincount(k, minlength=size)
         first = torch.cumsum(counts, 0) - counts
@@ -191,10 +234,11 @@ class MetaUpscale(nn.Module):
         images = matrices.size(1)
         chunk = max(1, self.chunk_elements // (width * a * b * m))
         bands: list[torch.Tensor] = []
-        for band, part in zip(rows.split(chunk), matrices.split(chunk * width)):
+        parts = matrices.split(chunk * width)
+        for i, band in enumerate(rows.split(chunk)):
             hidden = F.relu(band.unsqueeze(1).unsqueeze(3) + columns.unsqueeze(1)).view(-1, a * b, m)
-            factors = part.split([m, 1], 2)
-            pixels = torch.baddbmm(factors[1], factors[0], hidden.to(part.dtype).transpose(1, 2))
+            factors = parts[i].split([m, 1], 2)
+            pixels = torch.baddbmm(factors[1], factors[0], hidden.to(block.dtype).transpose(1, 2))
             pixels = pixels.view(-1, width, images, a, b).permute(2, 0, 3, 1, 4)
             bands.append(pixels.reshape(images, -1, width * b))
         return torch.cat(bands, 1)

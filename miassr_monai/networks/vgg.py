@@ -47,8 +47,8 @@ def load_vgg19_weights(weights_path: str | os.PathLike | None) -> dict[str, torc
     except (URLError, OSError, RuntimeError) as error:
         raise RuntimeError(
             f"the perceptual loss needs VGG19 weights, and {WEIGHTS_URL} could not be downloaded ({error}): "
-            "download that file elsewhere and give its path (weights_path, in the bundle --vgg_path), or train without the "
-            "perceptual loss (eta 0, in the bundle --perceptual_weight 0)."
+            "download that file elsewhere and give its path (weights_path, in the bundle --vgg_path), or train without "
+            "the perceptual loss (eta 0, in the bundle --perceptual_weight 0)."
         ) from error
 
 

@@ -16,8 +16,8 @@ __all__ = ["InvertOnFineGridd"]
 class InvertOnFineGridd(MapTransform):
     """Undo the preprocessing of an image on what was super-resolved from it: intensity units and axis order.
 
-    MONAI's ``Invertd`` gives a prediction the metadata of its input, and with it the input's affine; here the prediction
-    keeps its own, finer grid. Only transforms that do not depend on the grid may be undone so, such as
+    MONAI's ``Invertd`` gives a prediction the metadata of its input, and with it the input's affine; here the
+    prediction keeps its own, finer grid. Only transforms that do not depend on the grid may be undone so, such as
     ``Orientationd`` and :class:`ScaleToUnitRanged`.
 
     Args:

@@ -13,12 +13,12 @@ __all__ = ["PaperDegradation", "PaperDegradationd", "paper_degradation"]
 SIGMA = 0.8
 
 
-def paper_degradation(image: torch.Tensor, scale: float) -> torch.Tensor:
+def paper_degradation(image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
     """Bicubic down-sampling without anti-aliasing, then a 3 x 3 Gaussian of 0.8 LR pixels (Zhu et al. 2021).
 
     Args:
         image: ``(C, ..., H, W)``, at least three axes.
-        scale: HR samples per LR sample, at least 1.
+        scale: HR samples per LR sample, at least 1, or one for rows and one for columns.
 
     Returns:
         ``(C, ..., floor(H / scale), floor(W / scale))``.

@@ -17,8 +17,8 @@ __all__ = ["ScaleToUnitRange", "ScaleToUnitRanged"]
 class ScaleToUnitRange(InvertibleTransform):
     """Map a volume's intensities linearly to [0, 1] and remember how, so that the inverse returns the original units.
 
-    The range is either two percentiles of the volume (MR) or a fixed window (CT, in Hounsfield units). Values beyond the
-    range are kept beyond [0, 1] unless ``clip`` is set, so nothing is lost on the way back.
+    The range is either two percentiles of the volume (MR) or a fixed window (CT, in Hounsfield units). Values beyond
+    the range are kept beyond [0, 1] unless ``clip`` is set, so nothing is lost on the way back.
 
     Args:
         lower: percentile that becomes 0, or the window's lower end.
@@ -35,7 +35,7 @@ class ScaleToUnitRange(InvertibleTransform):
     def __init__(self, lower: float = 0.0, upper: float = 99.95, *, window: bool = False, clip: bool = False) -> None:
         if not lower < upper:
             raise ValueError(f"lower must be below upper, got {lower} and {upper}.")
-        if not window and not (0 <= lower and upper <= 100):
+        if not window and not (lower >= 0 and upper <= 100):
             raise ValueError(f"percentiles must lie in [0, 100], got {lower} and {upper}.")
         self.lower, self.upper, self.window, self.clip = lower, upper, window, clip
 

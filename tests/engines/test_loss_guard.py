@@ -9,8 +9,10 @@ from miassr_monai.engines import usable
 
 @pytest.mark.parametrize(
     ("loss", "expected"),
-    [(0, True), (5, True), (-5, True), (8, True), (-8, True), (8.001, False), (-8.001, False)]
-    + [(math.nan, False), (math.inf, False), (-math.inf, False)],
+    [
+        *[(loss, True) for loss in (0, 5, -5, 8, -8)],
+        *[(loss, False) for loss in (8.001, -8.001, math.nan, math.inf, -math.inf)],
+    ],
 )
 def test_a_loss_is_usable_when_its_magnitude_is_at_most_the_limit(loss, expected):
     assert usable(torch.tensor(float(loss), requires_grad=True), limit=8) is expected

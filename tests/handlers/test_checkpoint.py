@@ -104,8 +104,6 @@ def assert_same(first, second):
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
-
-
 @STAGES
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, gan, num_workers):

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -115,7 +116,7 @@ def test_the_picture_of_each_epoch_and_the_artifacts_are_kept(client, tracked):
     for stage in ("warmup", "gan"):
         for epoch in (1, 2):
             name = f"{stage}/epoch_{epoch:04d}/panel.png"
-            text = open(client.download_artifacts(tracked.id, name)).read()
+            text = Path(client.download_artifacts(tracked.id, name)).read_text()
             assert text == f"picture of epoch {epoch}"
     assert {item.path for item in client.list_artifacts(tracked.id)} == {"warmup", "gan", "config.json"}
 

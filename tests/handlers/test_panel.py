@@ -9,32 +9,139 @@ from PIL import Image
 from miassr_monai.handlers import ImagePanel, draw_panel
 
 
-def flat(value, size=(20, 20)):
-    return torch.full(size, float(value))
+def flat(value, size=20):
+    return torch.full((size, size), float(value))
 
 
-def colour(name, value):
-    """8-bit colour of a value in [0, 1]."""
-    return matplotlib.colormaps[name](float(value), bytes=True)[:3]
+def gray(value):
+    return matplotlib.colormaps["gray"](float(value), bytes=True)[:3]
 
 
-def places(path, wanted):
-    """Rows and columns of the pixels of a picture that have a colour."""
-    pixels = np.asarray(Image.open(path).convert("RGB"))
-    return np.nonzero((pixels == wanted).all(-1))
+def magma(value):
+    return matplotlib.colormaps["magma"](float(value), bytes=True)[:3]
 
 
-def centre(path, wanted):
-    """Where the middle of the area of a colour is."""
-    found = places(path, wanted)
-    assert len(found[0]) > 2000, f"there is no area of the colour {wanted}"
-    return tuple(np.median(found, axis=1))
+def places(path, colour):
+    """Rows and columns of the pixels of a picture that have a colour, give or take the rounding of a level."""
+    distance = np.abs(np.asarray(Image.open(path).convert("RGB"), dtype=int) - np.asarray(colour, dtype=int))
+    return np.nonzero(distance.max(-1) <= 2)
+
+
+def centre(path, colour):
+    """Row and column in the middle of the area of a colour."""
+    rows, columns = places(path, colour)
+    assert len(rows) > 5000, f"the picture has no area of the colour {colour}"
+    return np.median(rows), np.median(columns)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "new" / "panel.png"
 
 
 @pytest.mark.parametrize(("error", "shown"), [(0, 0), (0.05, 0.5), (-0.05, 0.5), (0.09, 0.9), (0.1, 1), (-0.4, 1)])
-def test_the_map_shows_the_absolute_error_from_zero_to_a_tenth(tmp_path, error, shown):
-    images = {"image": flat(0.5), "label": flat(0.5), "model": flat(0.5 + error)}
-    draw_panel([(2.0, images)], ["model"], tmp_path / "panel.png")
-    rows, columns = places(tmp_path / "panel.png", colour("magma", shown))
-    inner = (columns < columns.max() - 5) if shown in (0, 1) else slice(None)
-    assert len(rows[inner]) > 30_000
+def test_the_map_shows_the_absolute_error_from_zero_to_a_tenth(path, error, shown):
+    draw_panel([(2.0, {"image": flat(1), "label": flat(0.5), "model": flat(0.5 + error)})], ["model"], path)
+    shown_area, truth_area = (len(places(path, colour)[0]) for colour in (magma(shown), gray(0.5)))
+    assert shown_area == pytest.approx(truth_area / (2 if error == 0 else 1), rel=0.02)
+
+
+def test_a_row_shows_input_methods_truth_and_errors(path):
+    examples = [
+        (2.0, {"image": flat(0.1), "bicubic": flat(0.22), "model": flat(0.25), "label": flat(0.2)}),
+        (3.5, {"image": flat(0.4), "bicubic": flat(0.53), "model": flat(0.56), "label": flat(0.5)}),
+    ]
+    draw_panel(examples, ["bicubic", "model"], path)
+    colours = [
+        [*map(gray, (0.1, 0.22, 0.25, 0.2)), *map(magma, (0.2, 0.5))],
+        [*map(gray, (0.4, 0.53, 0.56, 0.5)), *map(magma, (0.3, 0.6))],
+    ]
+    rows, columns = np.array([[centre(path, colour) for colour in line] for line in colours]).transpose(2, 0, 1)
+    assert np.ptp(rows, axis=1).max() <= 2
+    assert np.ptp(columns, axis=0).max() <= 2
+    assert rows[0, 0] < rows[1, 0]
+    assert (np.diff(columns[0]) > 200).all()
+
+
+def test_images_lie_with_their_first_axis_to_the_right_and_their_second_upwards(path):
+    image = flat(0.2)
+    image[10:, :10], image[:10, 10:], image[10:, 10:] = 0.4, 0.6, 0.8
+    draw_panel([(2.0, {"image": image, "label": flat(1), "model": flat(1)})], ["model"], path)
+    (bottom, left), right, top, corner = (centre(path, gray(level)) for level in (0.2, 0.4, 0.6, 0.8))
+    half = right[1] - left
+    assert half > 80
+    assert right == pytest.approx((bottom, left + half), abs=2)
+    assert top == pytest.approx((bottom - half, left), abs=2)
+    assert corner == pytest.approx((bottom - half, left + half), abs=2)
+
+
+def test_the_picture_is_labelled_with_scales_and_decibels(path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **kwargs: figures.append(figure))
+    images = {"image": flat(0.5, 8), "label": flat(0.5), "bicubic": flat(0.6), "model": flat(0.49)}
+    draw_panel([(2.5, images)], ["bicubic", "model"], path)
+    axes = figures[0].axes[:6]
+    titles = ["input", "bicubic", "model", "truth", "error of bicubic", "error of model"]
+    assert [axis.get_title() for axis in axes] == titles
+    assert [axis.get_xlabel() for axis in axes] == ["", "", "", "", "20.0 dB", "40.0 dB"]
+    assert axes[0].get_ylabel() == "scale 2.5"
+
+
+def make_batch(number, scale, slices, size=6):
+    """Output of an evaluation whose slices and channels are all different."""
+    values = torch.arange(slices * 2, dtype=torch.float64).view(slices, 2, 1, 1) / 100 + number / 10
+    names = ("image", "label", "pred", "other")
+    output = {name: (values + index / 1000).expand(-1, -1, size, size) for index, name in enumerate(names)}
+    return {"scale": scale, "output": output}
+
+
+def evaluate(panel, batches):
+    engine = Engine(lambda engine, batch: batch["output"])
+    panel.attach(engine)
+    engine.run(batches)
+    return panel
+
+
+def test_the_middle_slice_of_the_first_volume_is_shown_at_the_wanted_scales(path):
+    batches = [make_batch(1, 3.0, 5), make_batch(2, 1.5, 5), make_batch(3, 2.0, 4), make_batch(4, 2.0, 7)]
+    panel = evaluate(ImagePanel(path, ["pred"], scales=[2.0, 3.0, 4.0]), batches)
+    expected = {}
+    for scale, value in ((3.0, 0.1 + 0.04), (2.0, 0.3 + 0.04)):
+        images = {"image": value, "label": value + 0.001, "pred": value + 0.002}
+        expected[scale] = {name: flat(level, 6) for name, level in images.items()}
+    torch.testing.assert_close(panel.examples, expected)
+
+
+def test_by_default_whole_scales_of_the_key_pred_are_shown(path):
+    panel = evaluate(ImagePanel(path), [make_batch(1, scale, 1) for scale in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)])
+    assert list(panel.examples) == [2.0, 3.0, 4.0]
+    assert set(panel.examples[2.0]) == {"image", "label", "pred"}
+
+
+@pytest.mark.parametrize(("methods", "scales"), [(["pred"], [2.0]), (["pred", "other"], [2.0, 3.0])])
+def test_the_picture_has_a_row_for_each_scale_and_two_columns_more_than_twice_the_methods(path, methods, scales):
+    evaluate(ImagePanel(path, methods), [make_batch(1, scale, 1) for scale in scales])
+    width, height = Image.open(path).size
+    assert Image.open(path).format == "PNG"
+    assert width / height == pytest.approx((2.6 * (2 + 2 * len(methods)) + 0.6) / (2.75 * len(scales) + 0.3), rel=0.01)
+
+
+def test_scales_are_drawn_in_order(path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("miassr_monai.handlers.panel.draw_panel", lambda *args: drawn.append(args))
+    panel = evaluate(ImagePanel(path, ["other"]), [make_batch(1, scale, 1) for scale in (4.0, 2.0, 3.0)])
+    ((examples, methods, where),) = drawn
+    assert [scale for scale, _ in examples] == [2.0, 3.0, 4.0]
+    assert all(images is panel.examples[scale] for scale, images in examples)
+    assert (methods, where) == (["other"], path)
+
+
+def test_another_run_draws_its_own_slices(path):
+    panel = evaluate(ImagePanel(path), [make_batch(1, 2.0, 1)])
+    evaluate(panel, [make_batch(2, 2.0, 1), make_batch(3, 3.0, 1)])
+    assert panel.examples[2.0]["image"][0, 0].item() == pytest.approx(0.2)
+
+
+def test_nothing_is_drawn_without_a_wanted_scale(path):
+    evaluate(ImagePanel(path), [make_batch(1, 1.5, 1)])
+    assert not path.exists()

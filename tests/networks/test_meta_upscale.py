@@ -30,15 +30,17 @@ def exact(scale):
 @torch.no_grad()
 def evaluate(m, features, scale):
     """Equation 9 in float64: one output pixel after the other, each with the kernel predicted for it."""
-    m, s, o = deepcopy(m).double(), exact(scale), OFFSETS[m.projection]
+    m, o = deepcopy(m).double(), OFFSETS[m.projection]
+    row_scale, column_scale = (exact(s) for s in (scale if isinstance(scale, tuple) else (scale, scale)))
+    inverse_scales = [float(1 / row_scale), float(1 / column_scale)] if m.anisotropic else [float(1 / row_scale)]
     n, _, h, w = features.shape
     padded = torch.nn.functional.pad(features.double(), [1, 1, 1, 1])
-    image = torch.zeros(n, m.out_channels, math.floor(h * s), math.floor(w * s), dtype=torch.float64)
+    image = torch.zeros(n, m.out_channels, math.floor(h * row_scale), math.floor(w * column_scale), dtype=torch.float64)
     for i in range(image.size(2)):
         for j in range(image.size(3)):
-            y, x = (i + o) / s, (j + o) / s
+            y, x = (i + o) / row_scale, (j + o) / column_scale
             top, left = math.floor(y), math.floor(x)
-            query = torch.tensor([float(1 / s), float(y - top), float(x - left)], dtype=torch.float64)
+            query = torch.tensor([*inverse_scales, float(y - top), float(x - left)], dtype=torch.float64)
             kernel = m.kernel(m.hidden(query).relu()).view(m.out_channels, m.in_channels, 3, 3)
             image[:, :, i, j] = torch.einsum("ncij,ocij->no", padded[:, :, top : top + 3, left : left + 3], kernel)
     return image
@@ -48,9 +50,12 @@ def evaluate(m, features, scale):
 def outputs(m, features, scale):
     """The image by ``forward`` and by each way that can be afforded."""
     p, q = exact(scale).as_integer_ratio()
-    images = {"forward": m(features, float(scale)), "reassociation": m.upscale_by_reassociation(features, p, q)}
+    images = {
+        "forward": m(features, float(scale)),
+        "reassociation": m.upscale_by_reassociation(features, (p, q), (p, q)),
+    }
     if p <= MAX_PHASES:
-        images["phase"] = m.upscale_by_phase(features, p, q)
+        images["phase"] = m.upscale_by_phase(features, (p, q), (p, q))
     return images
 
 
@@ -103,7 +108,7 @@ def test_the_two_ways_agree_at_every_size(projection, scale, h, w, seed):
     features = torch.randn(1, 2, h, w, dtype=torch.float64)
     p, q = scale.as_integer_ratio()
     with torch.no_grad():
-        by_phase, by_reassociation = (getattr(m, way)(features, p, q) for way in WAYS)
+        by_phase, by_reassociation = (getattr(m, way)(features, (p, q), (p, q)) for way in WAYS)
     assert by_phase.shape == (1, 2, math.floor(h * scale), math.floor(w * scale))
     torch.testing.assert_close(by_phase, by_reassociation, rtol=0, atol=1e-12)
 
@@ -120,10 +125,33 @@ def test_output_size_is_the_exact_floor(projection, scale, h, w):
 def test_bands_of_rows_do_not_change_the_image(projection):
     m = MetaUpscale(2, 1, 4, projection=projection)
     features = torch.randn(2, 2, 7, 5)
-    whole = m.upscale_by_reassociation(features, 23, 10)
+    whole = m.upscale_by_reassociation(features, (23, 10), (23, 10))
     for rows in (1, 2, 3):
         m.chunk_elements = rows * 5 * 3 * 3 * 4
-        torch.testing.assert_close(m.upscale_by_reassociation(features, 23, 10), whole, rtol=0, atol=1e-6)
+        torch.testing.assert_close(m.upscale_by_reassociation(features, (23, 10), (23, 10)), whole, rtol=0, atol=1e-6)
+
+
+@PROJECTIONS
+@pytest.mark.parametrize("scale", [(1, 2), (2.5, 1), (1.5, 4), (2.3, math.pi), (2, 2)])
+def test_anisotropic_scales_match_equation_9(projection, scale):
+    m = MetaUpscale(3, 2, 6, projection=projection, anisotropic=True)
+    features = torch.randn(2, 3, 5, 6)
+    rows, columns = (exact(s).as_integer_ratio() for s in scale)
+    with torch.no_grad():
+        images = {
+            "forward": m(features, tuple(map(float, scale))),
+            "reassociation": m.upscale_by_reassociation(features, rows, columns),
+        }
+        if max(rows[0], columns[0]) <= MAX_PHASES:
+            images["phase"] = m.upscale_by_phase(features, rows, columns)
+    assert_all_close(images, evaluate(m, features, scale), 1e-5)
+    scripted = torch.jit.script(m)(features, tuple(map(float, scale)))
+    torch.testing.assert_close(scripted, images["forward"], rtol=0, atol=1e-6)
+
+
+def test_unequal_scales_need_an_anisotropic_module():
+    with pytest.raises(ValueError, match="anisotropic=True"):
+        MetaUpscale(2, 1, 4)(torch.zeros(1, 2, 3, 3), (1.0, 2.0))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +173,7 @@ def test_gradients_of_features_and_weights(projection, way, p, q):
     m = MetaUpscale(2, 1, 3, projection=projection).double()
     features = torch.randn(1, 2, 2, 3, dtype=torch.float64, requires_grad=True)
     # gradcheck moves the entries of its inputs in place, the weights of m among them.
-    assert gradcheck(lambda features, *weights: getattr(m, way)(features, p, q), (features, *m.parameters()))
+    assert gradcheck(lambda features, *weights: getattr(m, way)(features, (p, q), (p, q)), (features, *m.parameters()))
 
 
 @pytest.mark.parametrize(("p", "q"), [(2, 1), (23, 10)])
@@ -153,7 +181,7 @@ def test_gradients_of_features_and_weights(projection, way, p, q):
 def test_features_of_half_precision_give_an_image_of_half_precision(way, p, q):
     m = MetaUpscale(4, 1, 8)
     features = torch.randn(1, 4, 5, 5)
-    image, expected = getattr(m, way)(features.bfloat16(), p, q), getattr(m, way)(features, p, q)
+    image, expected = getattr(m, way)(features.bfloat16(), (p, q), (p, q)), getattr(m, way)(features, (p, q), (p, q))
     assert image.dtype == torch.bfloat16
     torch.testing.assert_close(image.float(), expected, rtol=0, atol=0.03 * expected.abs().max().item())
 
