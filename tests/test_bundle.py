@@ -17,7 +17,7 @@ from monai.bundle import ConfigWorkflow
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "bundle"
-# Two epochs of two tiny steps a stage.
+# A few epochs of two tiny steps a stage.
 TINY = {
     "width": 4,
     "depth": 1,
@@ -26,12 +26,12 @@ TINY = {
     "critic_width": 2,
     "critic_dense_channels": 4,
     "perceptual_weight": 0,
-    "patch_size": 24,
+    "patch_size": 32,
     "batch_size": 4,
     "samples_per_volume": 2,
     "epoch_length": 2,
     "warmup_epochs": 2,
-    "gan_epochs": 2,
+    "gan_epochs": 3,
     "val_scales": "[2.0]",
     "learning_rate": 0.001,
     "device": "cpu",
@@ -81,19 +81,17 @@ def trained(dataset_dir, tmp_path_factory):
     return output_dir
 
 
-def test_run_that_was_killed_and_resumed_equals_one_that_was_not(trained, dataset_dir, tmp_path):
+@pytest.mark.parametrize("stage", ["warmup", "gan"])
+def test_run_that_was_killed_and_resumed_equals_one_that_was_not(stage, trained, dataset_dir, tmp_path):
     overrides = {"dataset_dir": dataset_dir, "output_dir": tmp_path, "mlflow_interval": 1, **TINY}
     process = subprocess.Popen(**command("training", "configs/train.json", **overrides), stderr=subprocess.DEVNULL)
-    while not (tmp_path / "gan_checkpoint.pt").is_file():
+    while not (tmp_path / f"{stage}_checkpoint.pt").is_file():
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == -signal.SIGTERM
-    stopped_at = torch.load(tmp_path / "gan_checkpoint.pt", weights_only=True)["trainer"]["iteration"]
-
     run("training", "configs/train.json", resume=True, **overrides)
 
-    assert stopped_at < 4
     assert final_losses(tmp_path) == final_losses(trained)
     for name in ("gan_checkpoint.pt", "model.pt", "model_best_psnr.pt"):
         torch.testing.assert_close(
@@ -143,7 +141,6 @@ def test_evaluation_scores_every_slice_at_every_scale(trained, dataset_dir, tmp_
     lines = (tmp_path / "scores.csv").read_text().splitlines()
     assert len(lines) == 1 + 2 * 2 * 4
     assert "bicubic" in printed and "model" in printed
-    assert (tmp_path / "panel.png").stat().st_size > 1000 or not (tmp_path / "panel.png").exists()
 
 
 def test_training_stops_before_the_first_step_without_vgg_weights(dataset_dir, tmp_path):
@@ -159,7 +156,7 @@ def test_training_stops_before_the_first_step_without_vgg_weights(dataset_dir, t
 
 
 def test_weights_of_another_network_form_are_refused(trained, dataset_dir, tmp_path):
-    network = {**{key: TINY[key] for key in ("width", "depth", "projection")}, "skip": "null"}
+    network = {**{key: TINY[key] for key in ("width", "depth", "projection")}, "skip": None}
     done = subprocess.run(
         **command(
             "inference",

@@ -1,0 +1,68 @@
+"""Timing and memory of alternatives, fairly: in turn within one process, and each alone in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+
+def interleave(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:
+    """Seconds (median, minimum, maximum) of each piece of work, run once a round after a round that is not counted."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for number in range(rounds + 1):
+        for name, run in work.items():
+            start = time.perf_counter()
+            run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if number:
+                times[name].append(time.perf_counter() - start)
+    return {
+        name: {"median": statistics.median(values), "min": min(values), "max": max(values)}
+        for name, values in times.items()
+    }
+
+
+def memory_mib(field: str) -> float:
+    """A field of this process's status, in MiB: ``VmRSS`` (now) or ``VmHWM`` (peak); Linux only."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+def own_peak_mib(run: Callable[[], object]) -> float:
+    """Peak resident memory (MiB) of this process during one piece of work, beyond what it has before."""
+    Path("/proc/self/clear_refs").write_text("5")
+    before = memory_mib("VmRSS")
+    run()
+    return memory_mib("VmHWM") - before
+
+
+def peak_mib_in_a_process(script: str, *arguments: str) -> float:
+    """What ``script arguments`` prints, run in a fresh process."""
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
+    return {
+        "processor": model,
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "torch": torch.__version__,
+    }
+
+
+def write_json(path: str, content: object) -> None:
+    """Write the figures, with the machine beside them."""
+    Path(path).write_text(json.dumps({"machine": machine(), "figures": content}, indent=2))
+    print(f"written to {path}")
