@@ -10,7 +10,15 @@ from miassr_monai.transforms import paper_degradation, psf_degradation
 
 SIZES = pytest.mark.parametrize(
     ("scale", "size"),
-    [("1", (24, 31)), ("1.1", (33, 40)), ("2", (24, 25)), ("2.3", (96, 47)), ("3.7", (37, 40)), ("3.9999", (96, 96))],
+    [
+        ("1", (24, 31)),
+        ("1.1", (33, 40)),
+        ("1.16", (29, 58)),
+        ("2", (24, 25)),
+        ("2.3", (96, 47)),
+        ("3.7", (37, 40)),
+        ("3.9999", (96, 96)),
+    ],
 )
 CPU = torch.device("cpu")
 
@@ -45,6 +53,14 @@ def test_target_is_the_part_that_the_output_covers(scale, size):
     height, width = (math.floor(n * Fraction(scale)) for n in lr)
     assert list(inputs.shape[2:]) == lr
     torch.testing.assert_close(targets, image[:, :, :height, :width], rtol=0, atol=0)
+
+
+def test_scales_of_rows_and_columns_may_differ():
+    image, scale = random_image(37, 40), (3.7, 1.1)
+    inputs, targets, _, kwargs = DegradeBatch(paper_degradation)({"image": image, "scale": scale}, CPU)
+    assert kwargs == {"scale": scale}
+    torch.testing.assert_close(inputs, paper_degradation(image, scale), rtol=0, atol=0)
+    torch.testing.assert_close(targets, image[:, :, :37, :39], rtol=0, atol=0)
 
 
 def test_metatensors_become_plain_tensors():

@@ -85,6 +85,7 @@ def test_the_limit_is_the_one_that_is_given():
     loss = train([make_batch(0)]).state.output["loss"].item()
     assert train([make_batch(0)], loss_limit=loss).state.discarded == 0
     assert train([make_batch(0)], loss_limit=math.nextafter(loss, 0)).state.discarded == 1
+    assert DiscardLoss().loss_limit == 1e8
 
 
 def test_the_count_survives_a_restart_and_each_discarded_step_is_logged(caplog):

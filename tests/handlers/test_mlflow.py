@@ -52,6 +52,13 @@ def run_stage(stage, validator, panel, **options):
         output = engine.state.output
         losses.append(float((output[0] if stage == "warmup" else output)["loss"]))
 
+    if stage == "gan":
+        trainer.d_optimizer = torch.optim.SGD(network.parameters(), lr=0.25)
+
+        @trainer.on(Events.ITERATION_STARTED)
+        def schedule(engine):
+            engine.d_optimizer.param_groups[0]["lr"] = 0.25 * engine.state.iteration
+
     def validate(engine):
         validator.state.metrics = {"psnr_x2": 20.0 + engine.state.epoch, "ssim": 0.5}
         panel.write_text(f"picture of epoch {engine.state.epoch}")
@@ -97,9 +104,14 @@ def test_the_validator_s_metrics_and_the_discarded_steps_are_logged_at_epochs(cl
     assert history(client, tracked, f"{stage}/discarded_steps") == {1: 3, 2: 6}
 
 
-def test_nothing_is_logged_outside_of_a_stage(tracked):
+def test_the_critic_s_learning_rate_is_logged_where_there_is_a_critic(client, tracked):
+    assert history(client, tracked, "gan/critic_lr") == {2: 0.5, 4: 1.0, 6: 1.5, 8: 2.0}
+
+
+def test_nothing_else_is_logged(tracked):
     names = {"loss", "lr_group_0", "psnr_x2", "ssim", "discarded_steps"}
-    assert set(tracked.run.data.metrics) == {f"{stage}/{name}" for stage in ("warmup", "gan") for name in names}
+    expected = {f"{stage}/{name}" for stage in ("warmup", "gan") for name in names}
+    assert set(tracked.run.data.metrics) == {*expected, "gan/critic_lr"}
     assert tracked.run.data.params == {
         f"{stage}/{name}": value
         for stage in ("warmup", "gan")

@@ -13,7 +13,8 @@ KERNEL = np.outer(GAUSSIAN, GAUSSIAN) / GAUSSIAN.sum() ** 2
 
 def paper(images, scale):
     """The paper's degradation of images ``(n, H, W)`` by PyTorch and scipy."""
-    small = F.interpolate(images.unsqueeze(1), scale_factor=1 / scale, mode="bicubic", antialias=False).squeeze(1)
+    rows, columns = scale if isinstance(scale, tuple) else (scale, scale)
+    small = F.interpolate(images.unsqueeze(1), scale_factor=(1 / rows, 1 / columns), mode="bicubic").squeeze(1)
     return torch.stack([torch.from_numpy(ndimage.correlate(i, KERNEL, mode="nearest")) for i in small.numpy()])
 
 
@@ -21,7 +22,7 @@ def random_image(*shape):
     return torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
 
-@pytest.mark.parametrize("scale", [1, 2, 3, 4, 1.5, 2.5])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 1.5, 2.5, (3, 2), (1, 2.5)])
 @pytest.mark.parametrize("size", [(24, 36), (25, 31)])
 def test_it_is_bicubic_sampling_then_a_3x3_gaussian_with_the_border_repeated(scale, size):
     image = random_image(3, *size)
@@ -34,11 +35,12 @@ def test_leading_axes_are_degraded_alike():
     torch.testing.assert_close(paper_degradation(image, 3), expected, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("slice_axis", [-1, 0])
-def test_volumes_are_degraded_in_the_plane_of_their_slices(slice_axis):
+@pytest.mark.parametrize("slice_axis", [-1, 0, 1])
+@pytest.mark.parametrize("scale", [4, (4, 2)])
+def test_volumes_are_degraded_in_the_plane_of_their_slices(scale, slice_axis):
     volume = random_image(1, 8, 12, 16)
-    degraded = PaperDegradationd("image", 4, slice_axis=slice_axis)({"image": volume})["image"].as_tensor()[0]
-    expected = paper(volume[0].movedim(slice_axis, 0), 4).movedim(0, slice_axis)
+    degraded = PaperDegradationd("image", scale, slice_axis=slice_axis)({"image": volume})["image"].as_tensor()[0]
+    expected = paper(volume[0].movedim(slice_axis, 0), scale).movedim(0, slice_axis)
     torch.testing.assert_close(degraded, expected, rtol=0, atol=1e-7)
 
 

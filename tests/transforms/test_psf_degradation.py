@@ -12,7 +12,7 @@ FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 
 
 @pytest.mark.parametrize("slice_axis", [-1, 0, 1])
-@pytest.mark.parametrize("scale", [1.0, 1.5, 2, 2.3, 3.7])
+@pytest.mark.parametrize("scale", [1.0, 1.5, 2, 2.3, 3.7, (3.7, 1.5), (1, 2)])
 def test_a_ramp_has_the_values_that_the_affine_promises(world_ramp, affine, scale, slice_axis):
     size = [40, 44, 48]
     size[slice_axis] = 3
@@ -24,7 +24,7 @@ def test_a_ramp_has_the_values_that_the_affine_promises(world_ramp, affine, scal
     assert inner.size(1) >= 2 and inner.size(2) >= 2
 
 
-@pytest.mark.parametrize("scale", [2, 2.3])
+@pytest.mark.parametrize("scale", [(2, 2), (2.3, 2.3), (1.5, 3)])
 def test_a_blob_stays_in_its_place_in_the_world_and_widens_by_the_point_spread(affine, scale):
     """Moments in world coordinates: in each in-plane direction the variance grows by (scale voxels / 2.355) squared."""
 
@@ -43,7 +43,7 @@ def test_a_blob_stays_in_its_place_in_the_world_and_widens_by_the_point_spread(a
     centre, covariance = moments(image)
     small_centre, small_covariance = moments(PSFDegradation(scale)(image))
     np.testing.assert_allclose(small_centre, centre, atol=1e-4)
-    in_plane = affine.numpy()[:3, :2] * scale / FWHM_PER_SIGMA
+    in_plane = affine.numpy()[:3, :2] * np.array(scale) / FWHM_PER_SIGMA
     np.testing.assert_allclose(small_covariance, covariance + in_plane @ in_plane.T, atol=2e-3)
 
 

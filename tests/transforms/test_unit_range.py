@@ -31,6 +31,8 @@ def test_the_defaults_are_the_minimum_and_the_percentile_99_95():
     scaled = ScaleToUnitRange()(image)
     assert scaled.min() == 0
     assert (scaled > 1).sum() == math.ceil(0.0005 * image.size)
+    in_dictionary = ScaleToUnitRanged("image")({"image": image})["image"]
+    torch.testing.assert_close(in_dictionary, scaled, rtol=0, atol=0)
 
 
 def test_a_window_maps_hounsfield_units():
@@ -92,9 +94,12 @@ def test_the_inverse_forgets_the_operation_and_keeps_earlier_ones(affine):
     torch.testing.assert_close(restored.affine, affine)
 
 
-def test_integers_are_scaled_in_floating_point():
-    image = np.arange(12, dtype=np.int16).reshape(1, 3, 4)
-    np.testing.assert_allclose(ScaleToUnitRange(0, 100)(image), image / 11, rtol=1e-6)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float64])
+def test_any_type_is_scaled_in_single_precision(dtype):
+    image = np.arange(12, dtype=dtype).reshape(1, 3, 4)
+    scaled = ScaleToUnitRange(0, 100)(image)
+    assert scaled.dtype == torch.float32
+    np.testing.assert_allclose(scaled, image / 11, rtol=1e-6)
 
 
 @pytest.mark.usefixtures("track_meta_off")
