@@ -1,4 +1,4 @@
-"""Progress bar of a training stage."""
+"""Progress bar of a training stage or an evaluation."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ SMOOTHING = 0.02
 
 
 class StageProgress:
-    """One bar for all iterations of a stage, with the time left and the smoothed loss.
+    """One bar for all iterations of an engine's run, with the time left and the smoothed loss.
 
     Args:
         title: name of the stage.
-        loss: which scalar of the engine's output to show.
+        loss: which scalar of the engine's output to show; ``None`` for none.
+        unit: what an iteration is called.
     """
 
-    def __init__(self, title: str, loss: str = "loss") -> None:
+    def __init__(self, title: str, loss: str | None = "loss", unit: str = "step") -> None:
         self.title = title
         self.loss = loss
+        self.unit = unit
         self.smoothed: float | None = None
         self.bar: tqdm | None = None
 
@@ -45,7 +47,7 @@ class StageProgress:
             desc=self.title,
             total=engine.state.max_epochs * engine.state.epoch_length,
             initial=engine.state.iteration,
-            unit="step",
+            unit=self.unit,
             mininterval=interval,
             maxinterval=interval,
             dynamic_ncols=True,
@@ -53,9 +55,10 @@ class StageProgress:
 
     def advance(self, engine: Engine) -> None:
         """Count one iteration."""
-        value = scalar_output(engine.state.output)[self.loss]
-        self.smoothed = value if self.smoothed is None else self.smoothed + SMOOTHING * (value - self.smoothed)
-        self.bar.set_postfix_str(f"{self.loss} {self.smoothed:.4f}", refresh=False)
+        if self.loss is not None:
+            value = scalar_output(engine.state.output)[self.loss]
+            self.smoothed = value if self.smoothed is None else self.smoothed + SMOOTHING * (value - self.smoothed)
+            self.bar.set_postfix_str(f"{self.loss} {self.smoothed:.4f}", refresh=False)
         self.bar.update()
 
     def close(self) -> None:

@@ -83,6 +83,7 @@ class ScaleScores:
         engine.add_event_handler(Events.EPOCH_STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.score)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.sum_up)
+        engine.add_event_handler(Events.COMPLETED, self.report)
 
     def start(self) -> None:
         """Forget the scores of an earlier run."""
@@ -108,7 +109,7 @@ class ScaleScores:
             metric.reset()
 
     def sum_up(self, engine: Engine) -> None:
-        """Put the means into the engine's metrics and write what was asked for."""
+        """Put the means into the engine's metrics."""
         self.rows = [row for part in idist.all_gather(self.rows) for row in part]
         for method in self.methods:
             prefix = "" if method == self.methods[-1] else f"{method}_"
@@ -118,6 +119,9 @@ class ScaleScores:
                 for scale in sorted({row["scale"] for row in rows}):
                     chosen = [row for row in rows if row["scale"] == scale]
                     engine.state.metrics[f"{prefix}{measure}_x{scale:g}"] = mean_over_volumes(chosen, measure)
+
+    def report(self) -> None:
+        """Write and print what was asked for."""
         if idist.get_rank() == 0:
             if self.csv_path is not None:
                 self.write_csv()
