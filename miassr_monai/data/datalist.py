@@ -28,18 +28,18 @@ def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[st
     """
     path = Path(path)
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.name.endswith(SUFFIXES))
+        found = sorted(p for p in path.rglob("*") if p.name.endswith(SUFFIXES) and p.is_file())
         if not found:
             raise FileNotFoundError(f"the folder {path} holds no volume ({', '.join(SUFFIXES)}).")
         return [{"image": str(p)} for p in found]
+    if path.suffix == ".img":
+        path = path.with_suffix(".hdr")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file or folder {path}.")
     if path.suffix == ".json":
         return load_decathlon_datalist(
             str(path), is_segmentation=False, data_list_key=section, base_dir=str(path.parent)
         )
-    if path.suffix == ".img":
-        path = path.with_suffix(".hdr")
     if not path.name.endswith(SUFFIXES):
         raise ValueError(
             f"{path} is not a volume that can be read: give a NIfTI file, an Analyze header or a folder of them."

@@ -29,16 +29,14 @@ class RandomScaleCollate:
     """
 
     def __init__(self, low: float = 1.0, high: float = 4.0) -> None:
-        nearest_fraction(low)
-        if not low < high:
-            raise ValueError(f"the scales of training need low below high, got {low} and {high}.")
-        self.first = round(low * SCALE_UNITS) + 1
-        self.last = round(high * SCALE_UNITS)
+        self.first, self.last = (round(p * SCALE_UNITS / q) for p, q in map(nearest_fraction, (low, high)))
+        if not self.first < self.last:
+            raise ValueError(f"the smallest scale of training, {low}, must be below the largest, {high}.")
 
     def __call__(self, batch: Sequence) -> dict[str, Any]:
         """Collate samples, or lists of samples, and add ``scale``."""
         collated = list_data_collate(batch)
-        collated["scale"] = int(torch.randint(self.first, self.last + 1, ())) / SCALE_UNITS
+        collated["scale"] = int(torch.randint(self.first + 1, self.last + 1, ())) / SCALE_UNITS
         return collated
 
 

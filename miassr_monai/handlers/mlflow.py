@@ -66,6 +66,15 @@ class StageMLFlowHandler(MLFlowHandler):
         self.validator = validator
         self.panel_path = panel_path
 
+    def start(self, engine: Engine) -> None:
+        """Start a run or, without ``run_name``, go on in the latest that is not finished (MONAI takes the oldest)."""
+        if self.run_name is None and self.cur_run is None:
+            self._set_experiment()
+            runs = self.client.search_runs([self.experiment.experiment_id], order_by=["attributes.start_time DESC"])
+            unfinished = [run.info.run_name for run in runs if run.info.status != self.run_finish_status]
+            self.run_name = next(iter(unfinished), None)
+        super().start(engine)
+
     def _default_iteration_log(self, engine: Engine) -> None:
         super()._default_iteration_log(engine)
         if hasattr(engine, "d_optimizer"):
@@ -84,4 +93,7 @@ class StageMLFlowHandler(MLFlowHandler):
         super()._log_metrics({f"{self.stage}/{name}": value for name, value in metrics.items()}, step=step)
 
     def _log_params(self, params: dict[str, Any]) -> None:
-        super()._log_params({f"{self.stage}/{name}": value for name, value in params.items()})
+        params = {f"{self.stage}/{name}": value for name, value in params.items()}
+        # MLflow refuses another value, as the longer run has that a resumed one may become.
+        self._delete_exist_param_in_dict(params)
+        super()._log_params(params)

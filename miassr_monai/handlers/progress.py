@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import ignite.distributed as idist
@@ -56,14 +57,19 @@ class StageProgress:
     def advance(self, engine: Engine) -> None:
         """Count one iteration."""
         if self.loss is not None:
-            value = scalar_output(engine.state.output)[self.loss]
+            self.show_loss(scalar_output(engine.state.output)[self.loss])
+        self.bar.update()
+
+    def show_loss(self, value: float) -> None:
+        """Show the smoothed loss; one that is not finite belongs to a discarded step and is left out."""
+        if math.isfinite(value):
             self.smoothed = value if self.smoothed is None else self.smoothed + SMOOTHING * (value - self.smoothed)
             self.bar.set_postfix_str(f"{self.loss} {self.smoothed:.4f}", refresh=False)
-        self.bar.update()
 
     def close(self) -> None:
         """Leave the full bar on the screen."""
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
     def abandon(self, engine: Engine, error: Exception) -> None:
         """Close the bar and let the error through, which Ignite would otherwise keep to itself."""

@@ -98,7 +98,7 @@ class ScaleScores:
             for index in range(len(truth)):
                 self.rows.append(
                     {
-                        "name": Path(engine.state.batch["name"]).name,
+                        "name": engine.state.batch["name"],
                         "slice": index,
                         "scale": engine.state.batch["scale"],
                         "method": method,

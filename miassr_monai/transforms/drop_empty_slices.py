@@ -48,7 +48,9 @@ class DropEmptySlices(Transform):
         if not isinstance(img, MetaTensor):
             return data
         result = MetaTensor(data, meta=img.meta, applied_operations=img.applied_operations)
-        result.affine[:3, 3] += result.affine[:3, axis] * kept[0].item()
+        affine = img.affine.clone()
+        affine[:3, 3] += affine[:3, axis] * kept[0].item()
+        result.affine = affine
         return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from copy import deepcopy
 
 import torch
 from monai.config import KeysCollection
@@ -42,7 +43,7 @@ class InvertOnFineGridd(MapTransform):
         """Undo the preprocessing on the images under ``keys``."""
         d = dict(data)
         for key, orig_key in self.key_iterator(d, self.orig_keys):
-            image = MetaTensor(d[key], meta=d[key].meta, applied_operations=d[orig_key].applied_operations)
+            image = MetaTensor(d[key], meta=d[key].meta, applied_operations=deepcopy(d[orig_key].applied_operations))
             with allow_missing_keys_mode(self.transform):
                 d[key] = self.transform.inverse({orig_key: image})[orig_key]
         return d

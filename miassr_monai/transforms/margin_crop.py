@@ -36,6 +36,11 @@ class MarginCrop(Crop):
             raise ValueError(f"margin must not be negative, got {margin}.")
         self.margin = margin
 
+    @property
+    def requires_current_data(self) -> bool:
+        """Whether a lazy pipeline has to be carried out before this transform: the zero border is read off the data."""
+        return self.margin is None
+
     def __call__(self, img: torch.Tensor, lazy: bool | None = None) -> torch.Tensor:
         """Crop an image ``(C, *size)``.
 
@@ -67,3 +72,8 @@ class MarginCropd(Cropd):
         self, keys: KeysCollection, margin: int | Sequence[int] | None = None, allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, cropper=MarginCrop(margin), allow_missing_keys=allow_missing_keys)
+
+    @property
+    def requires_current_data(self) -> bool:
+        """See :class:`MarginCrop`."""
+        return self.cropper.requires_current_data

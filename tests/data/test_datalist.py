@@ -89,14 +89,12 @@ def test_a_file_of_another_kind_is_an_error(tmp_path, name):
         find_volumes(tmp_path / name)
 
 
-@pytest.mark.xfail(reason="the header's name is made up without a look at the disk", strict=True)
 def test_the_data_file_of_a_pair_without_its_header_is_an_error(tmp_path):
     (tmp_path / "alone.img").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"alone\.hdr"):
         find_volumes(tmp_path / "alone.img")
 
 
-@pytest.mark.xfail(reason="folders are not told from files", strict=True)
 def test_a_folder_with_the_name_of_a_volume_is_searched_and_not_listed(tmp_path):
     path = write_nifti(tmp_path / "sub-01.nii" / "brain.nii")
     assert find_volumes(tmp_path) == [{"image": path}]

@@ -190,11 +190,11 @@ def test_a_save_that_breaks_off_keeps_the_old_file(tmp_path, monkeypatch):
 
 
 def validate(saver, scores):
-    """Run an evaluator with each score, the network's weight set to the score; the weight that is saved after each."""
+    """Run an evaluator with each score, the weight set to the run's number; the weight that is saved after each."""
     saved, engine = [], Engine(lambda engine, score: engine.state.metrics.update(psnr=score))
     saver.attach(engine)
-    for score in scores:
-        torch.nn.init.constant_(saver.network.weight, score)
+    for number, score in enumerate(scores):
+        torch.nn.init.constant_(saver.network.weight, number)
         engine.run([score])
         saved.append(torch.load(saver.path)["weight"].item() if saver.path.is_file() else None)
     return saved
@@ -202,24 +202,25 @@ def validate(saver, scores):
 
 def test_weights_are_saved_only_when_better_than_ever_before(tmp_path):
     saver = WeightsSaver(tmp_path / "best.pt", torch.nn.Linear(1, 1, bias=False), "psnr")
-    assert validate(saver, [math.nan, -2, 3, 1, 3, math.nan, 4, 3.5]) == [None, -2, 3, 3, 3, 3, 4, 4]
+    assert validate(saver, [math.nan, -2, 3, 1, 3, math.nan, 4, 3.5]) == [None, 1, 2, 2, 2, 2, 6, 6]
 
 
 def test_a_resumed_run_has_to_beat_the_best_so_far(tmp_path):
     network = torch.nn.Linear(1, 1, bias=False)
-    saver = WeightsSaver(tmp_path / "best.pt", network, "psnr")
-    engine = Engine(lambda engine, batch: None)
-    ResumableCheckpoint(tmp_path / "checkpoint.pt", {"best_weights": saver}).attach(engine)
-    validate(saver, [3])
-    engine.run([0])
 
-    resumed = WeightsSaver(tmp_path / "best.pt", network, "psnr")
-    engine = Engine(lambda engine, batch: None)
-    ResumableCheckpoint(tmp_path / "checkpoint.pt", {"best_weights": resumed}, resume=True).attach(engine)
+    def make_saver(resume):
+        saver, engine = WeightsSaver(tmp_path / "best.pt", network, "psnr"), Engine(lambda engine, batch: None)
+        ResumableCheckpoint(tmp_path / "checkpoint.pt", {"best_weights": saver}, resume=resume).attach(engine)
+        return saver, engine
+
+    saver, engine = make_saver(resume=False)
+    assert validate(saver, [1, 2, 3]) == [0, 1, 2]
     engine.run([0])
-    assert validate(resumed, [2, 3.5]) == [3, 3.5]
+    resumed, engine = make_saver(resume=True)
+    engine.run([0])
+    assert validate(resumed, [2, 3.5]) == [2, 1]
 
 
 def test_without_a_metric_the_weights_are_always_saved(tmp_path):
     saver = WeightsSaver(tmp_path / "new" / "last.pt", torch.nn.Linear(1, 1, bias=False))
-    assert validate(saver, [3, 1, 2]) == [3, 1, 2]
+    assert validate(saver, [3, 1, 2]) == [0, 1, 2]

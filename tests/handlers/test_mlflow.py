@@ -153,13 +153,11 @@ def test_a_resumed_run_goes_on_in_the_unfinished_run(uri):
     assert log_stage(uri, "resumed").cur_run.info.run_id == first.info.run_id
 
 
-@pytest.mark.xfail(strict=True, reason="MONAI takes the last of MLflow's list, which starts with the latest run")
 def test_a_resumed_run_goes_on_in_the_latest_unfinished_run(uri):
     runs = [log_stage(uri, "several", name).cur_run.info.run_id for name in ("killed long ago", "killed now")]
     assert log_stage(uri, "several").cur_run.info.run_id == runs[1]
 
 
-@pytest.mark.xfail(strict=True, reason="MLflow refuses another value of warmup/max_epochs")
 def test_a_resumed_run_can_be_longer(uri):
     log_stage(uri, "longer", max_epochs=1)
     log_stage(uri, "longer", max_epochs=2)

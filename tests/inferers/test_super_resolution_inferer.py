@@ -179,6 +179,14 @@ def test_one_affine_for_all_stays_one(affine):
     assert not out.is_batch
 
 
+def test_2d_images_with_a_planar_affine_keep_their_corner():
+    affine = torch.tensor([[0.6, -0.8, 12.0], [0.8, 0.6, -7.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    out = SuperResolutionInferer()(MetaTensor(torch.zeros(2, 1, 3, 4), affine=affine), Bicubic(), scale=(2.0, 2.5))
+    corner = torch.tensor([-0.5, -0.5, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(out.affine @ corner, affine @ corner)
+    torch.testing.assert_close(out.affine[:2, :2], affine[:2, :2] / torch.tensor([2.0, 2.5]))
+
+
 @pytest.mark.parametrize("shape", [(3, 4), (1, 3, 4), (1, 1, 3, 4, 5, 6)])
 def test_inputs_of_another_rank_are_refused(shape):
     with pytest.raises(ValueError, match="inputs must have the shape"):

@@ -153,7 +153,6 @@ def test_without_metadata_a_plain_tensor_comes_back(transform, function):
     torch.testing.assert_close(small[..., 1], function(image[..., 1], 1.5), rtol=0, atol=1e-12)
 
 
-@pytest.mark.xfail(reason="the resampling weights are rounded to the image's integer type", strict=True)
 @KINDS_OF_ARRAY
 def test_an_integer_image_is_not_degraded_to_nothing(transform):
     image = np.full((1, 8, 8), 100, dtype=np.int16)

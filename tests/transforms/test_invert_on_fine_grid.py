@@ -105,7 +105,6 @@ def test_the_item_keeps_its_prediction_and_the_result_its_metadata(tmp_path):
     torch.testing.assert_close(item["pred"].affine, affine, rtol=0, atol=0)
 
 
-@pytest.mark.xfail(reason="the inverse pops from the list of operations that the image holds", strict=True)
 def test_the_image_can_still_be_inverted(tmp_path):
     path = blob_file(tmp_path, "PSR")
     pipeline = preprocessing()
@@ -114,7 +113,6 @@ def test_the_image_can_still_be_inverted(tmp_path):
     np.testing.assert_allclose(restored[0], nib.load(path).dataobj, rtol=1e-5)
 
 
-@pytest.mark.xfail(reason="the inverse pops from the list of operations that the image holds", strict=True)
 def test_two_predictions_of_one_image_are_both_returned(tmp_path):
     pipeline = preprocessing()
     item = super_resolved(blob_file(tmp_path, "PSR"), pipeline)
