@@ -14,6 +14,11 @@ DATALIST_NAME = "datalist.json"
 SUFFIXES = (".nii", ".nii.gz", ".hdr")
 
 
+def is_volume(path: Path) -> bool:
+    """Whether a file's name is that of a volume, and not of a hidden file."""
+    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+
+
 def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[str, str]]:
     """Volumes to read at ``path``, as items with the key ``image``.
 
@@ -28,7 +33,7 @@ def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[st
     """
     path = Path(path)
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.name.endswith(SUFFIXES) and p.is_file())
+        found = sorted(p for p in path.rglob("*") if is_volume(p) and p.is_file())
         if not found:
             raise FileNotFoundError(f"the folder {path} holds no volume ({', '.join(SUFFIXES)}).")
         return [{"image": str(p)} for p in found]
@@ -40,7 +45,7 @@ def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[st
         return load_decathlon_datalist(
             str(path), is_segmentation=False, data_list_key=section, base_dir=str(path.parent)
         )
-    if not path.name.endswith(SUFFIXES):
+    if not is_volume(path):
         raise ValueError(
             f"{path} is not a volume that can be read: give a NIfTI file, an Analyze header or a folder of them."
         )

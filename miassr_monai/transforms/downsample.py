@@ -44,8 +44,6 @@ class Degradation(Transform):
     def __call__(self, img: torch.Tensor) -> torch.Tensor:
         """Degrade a channel-first image ``(C, H, W)`` or ``(C, H, W, D)``; integers become float32."""
         img = convert_to_tensor(img, track_meta=get_track_meta())
-        if not img.is_floating_point():
-            img = img.to(torch.float32)
         spatial_dims = img.ndim - 1
         data = img.as_tensor() if isinstance(img, MetaTensor) else img
         factors = [1.0 / axis_scale for axis_scale in axis_scales(self.scale)]

@@ -50,8 +50,8 @@ class GaussianBlur(Transform):
     backend = (TransformBackends.TORCH,)
 
     def __init__(self, sigma: float | Sequence[float], radius: int | Sequence[int] | None = None) -> None:
-        if min(ensure_tuple(sigma)) < 0:
-            raise ValueError(f"sigma must not be negative, got {sigma}.")
+        if not all(s >= 0 for s in ensure_tuple(sigma)):
+            raise ValueError(f"sigma must be a number of at least 0, got {sigma}.")
         if radius is not None and min(ensure_tuple(radius)) < 1:
             raise ValueError(f"radius must be at least 1 pixel, got {radius}.")
         self.sigma = sigma

@@ -43,9 +43,11 @@ class ScaleToUnitRange(InvertibleTransform):
         """Map an image ``(C, *size)``; the channels share one range.
 
         Raises:
-            ValueError: when the image is constant, so that it has no range.
+            ValueError: when the image is constant, so that it has no range, or holds values that are not finite.
         """
         img = convert_to_tensor(img, dtype=torch.float32, track_meta=get_track_meta())
+        if not torch.isfinite(img).all():
+            raise ValueError("the image holds NaN or infinite values, so its intensities cannot be mapped to [0, 1].")
         low, high = self.lower, self.upper
         if not self.window:
             values = convert_data_type(img, np.ndarray)[0]

@@ -40,6 +40,13 @@ def test_another_scalar_can_be_shown(capsys):
     assert "critic_loss 2.0000" in last_line(capsys)
 
 
+def test_the_bar_can_do_without_a_loss_and_count_something_else(capsys):
+    run([1.0, 1.0], loss=None, unit="volume")
+    line = last_line(capsys)
+    assert "volume/s" in line
+    assert "loss" not in line
+
+
 def test_a_resumed_run_starts_at_its_iteration(capsys):
     progress = run([1.0] * 8, resumed_at=4)
     assert progress.bar.initial == 4
