@@ -54,7 +54,7 @@ def nearest_fraction(scale: float, max_denominator: int = 10_000) -> tuple[int, 
 
 def axis_scales(scale: float | tuple[float, float]) -> tuple[float, float]:
     """Scales of rows and columns: one number is the scale of both."""
-    if isinstance(scale, tuple):
+    if isinstance(scale, (list, tuple)):
         rows, columns = scale
         return rows, columns
     return scale, scale

@@ -67,7 +67,7 @@ def gaussian_matrix(in_size: int, out_size: int, step_numerator: int, step_denom
 
 
 def apply_matrices(image: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Resample an image ``(..., h, w)`` by ``rows (h', h)`` and ``columns (w', w)``; one of integers becomes float32."""
+    """Resample an image ``(..., h, w)`` by ``rows (h', h)`` and ``columns (w', w)``; integers become float32."""
     if not image.is_floating_point():
         image = image.to(torch.float32)
     return rows.to(image) @ image @ columns.to(image).t()

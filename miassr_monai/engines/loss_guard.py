@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import ignite.distributed as idist
 import torch
 
@@ -10,6 +12,6 @@ __all__ = ["usable"]
 
 def usable(loss: torch.Tensor, limit: float) -> bool:
     """Whether a loss is finite and its magnitude at most ``limit``, in every process of a distributed run."""
-    # A comparison with NaN is false.
-    good = loss.detach().abs().item() <= limit
+    value = loss.item()
+    good = math.isfinite(value) and abs(value) <= limit
     return bool(idist.all_reduce(float(good), "MIN"))

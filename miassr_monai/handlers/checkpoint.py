@@ -50,8 +50,10 @@ class ResumableCheckpoint:
         self.interval = interval
 
     def attach(self, engine: Engine) -> None:
-        """Load at the start, save after epochs."""
+        """Load at the start, save after epochs; the file of a run that is not resumed is put aside."""
         self.objects["trainer"] = engine
+        if not self.resume and self.path.is_file() and idist.get_rank() == 0:
+            os.replace(self.path, self.path.with_name(f"{self.path.name}.previous"))
         engine.add_event_handler(Events.STARTED, self.load)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
@@ -72,14 +74,10 @@ class ResumableCheckpoint:
                 "resume with the same batch size, samples and epoch length."
             )
         # A stage that was finished is not longer than it was, whatever this run asks of it.
-        checkpoint["trainer"]["max_epochs"] = max_epochs = max(max_epochs, self._epochs_done(checkpoint))
+        epochs_done = checkpoint["trainer"]["iteration"] // saved_length
+        checkpoint["trainer"]["max_epochs"] = max(max_epochs, epochs_done)
         Checkpoint.load_objects(to_load=self.objects, checkpoint=checkpoint, strict=True)
-        engine.state.max_epochs = max_epochs
         logger.info(f"resumed after epoch {engine.state.epoch} from {self.path}")
-
-    @staticmethod
-    def _epochs_done(checkpoint: Mapping[str, Any]) -> int:
-        return checkpoint["trainer"]["iteration"] // checkpoint["trainer"]["epoch_length"]
 
     def save(self, engine: Engine) -> None:
         """Save the state."""

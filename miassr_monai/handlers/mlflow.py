@@ -82,7 +82,8 @@ class StageMLFlowHandler(MLFlowHandler):
             self._log_metrics({"critic_lr": rate}, step=engine.state.iteration)
 
     def _default_epoch_log(self, engine: Engine) -> None:
-        metrics = dict(self.validator.state.metrics) if self.validator is not None else {}
+        validated = self.validator is not None and self.validator.state.epoch == engine.state.epoch
+        metrics = dict(self.validator.state.metrics) if validated else {}
         metrics["discarded_steps"] = getattr(engine.state, "discarded", 0)
         self._log_metrics(metrics, step=engine.state.epoch)
         if self.panel_path is not None and os.path.isfile(self.panel_path):

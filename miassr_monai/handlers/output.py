@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from monai.utils import is_scalar
 
 __all__ = ["scalar_output"]
@@ -13,4 +14,5 @@ __all__ = ["scalar_output"]
 def scalar_output(output: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The scalars, such as losses, in an engine's output, decollated or not."""
     first = output if isinstance(output, Mapping) else output[0]
-    return {name: float(value) for name, value in first.items() if is_scalar(value)}
+    scalars = {name: value for name, value in first.items() if is_scalar(value) and not isinstance(value, str)}
+    return {name: value.item() if isinstance(value, torch.Tensor) else float(value) for name, value in scalars.items()}

@@ -38,11 +38,11 @@ def draw_panel(
         truth = images[CommonKeys.LABEL]
         # Radiological view: the patient's front is up.
         for axis, key in zip(row, columns, strict=False):
-            axis.imshow(images[key].T, cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="nearest")
+            axis.imshow(images[key].T.numpy(), cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="nearest")
         for axis, method in zip(row[len(columns) :], methods, strict=True):
             error = (images[method] - truth).abs()
             shown = axis.imshow(
-                error.T, cmap="magma", vmin=0, vmax=ERROR_SCALE, origin="lower", interpolation="nearest"
+                error.T.numpy(), cmap="magma", vmin=0, vmax=ERROR_SCALE, origin="lower", interpolation="nearest"
             )
             decibel = -10 * torch.log10(F.mse_loss(images[method], truth)).item()
             axis.set_xlabel(f"{decibel:.1f} dB")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -64,7 +64,6 @@ class SuperResolutionInferer(Inferer):
         """
         if inputs.ndim not in (4, 5):
             raise ValueError(f"inputs must have the shape (N, C, h, w) or (N, C, h, w, d), got {tuple(inputs.shape)}.")
-        scale = tuple(scale) if isinstance(scale, Sequence) else scale
         data = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         axis = self.slice_axis % (inputs.ndim - 2) + 2
         slices = data if inputs.ndim == 4 else data.movedim(axis, 1).flatten(0, 1)
