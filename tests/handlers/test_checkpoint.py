@@ -224,3 +224,11 @@ def test_a_resumed_run_has_to_beat_the_best_so_far(tmp_path):
 def test_without_a_metric_the_weights_are_always_saved(tmp_path):
     saver = WeightsSaver(tmp_path / "new" / "last.pt", torch.nn.Linear(1, 1, bias=False))
     assert validate(saver, [3, 1, 2]) == [0, 1, 2]
+
+
+def test_a_run_that_is_not_resumed_puts_the_old_checkpoint_aside(tmp_path):
+    path = tmp_path / "gan.pt"
+    save_atomically({"weight": torch.ones(1)}, path)
+    ResumableCheckpoint(path, {}).attach(Engine(lambda engine, batch: None))
+    assert not path.exists()
+    assert_same(torch.load(tmp_path / "gan.pt.previous"), {"weight": torch.ones(1)})

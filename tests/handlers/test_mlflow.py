@@ -60,6 +60,7 @@ def run_stage(stage, validator, panel, **options):
             engine.d_optimizer.param_groups[0]["lr"] = 0.25 * engine.state.iteration
 
     def validate(engine):
+        validator.state.epoch = engine.state.epoch
         validator.state.metrics = {"psnr_x2": 20.0 + engine.state.epoch, "ssim": 0.5}
         panel.write_text(f"picture of epoch {engine.state.epoch}")
         engine.state.discarded = 3 * engine.state.epoch
@@ -78,7 +79,7 @@ def tracked(folder, uri, client):
     """A run of two stages, as it is read back."""
     (folder / "config.json").write_text("{}")
     options = {"tracking_uri": uri, "experiment_name": "stages", "run_name": "one run"}
-    validator = SimpleNamespace(state=SimpleNamespace())
+    validator = SimpleNamespace(state=SimpleNamespace(epoch=0))
     panel = folder / "panel.png"
     losses = {"warmup": run_stage("warmup", validator, panel, artifacts=str(folder / "config.json"), **options)}
     losses["gan"] = run_stage("gan", validator, panel, close_on_complete=True, **options)
@@ -88,6 +89,22 @@ def tracked(folder, uri, client):
 
 def history(client, tracked, name):
     return {metric.step: metric.value for metric in client.get_metric_history(tracked.id, name)}
+
+
+def test_an_epoch_without_validation_has_no_validation_metrics(uri, client):
+    validator = SimpleNamespace(state=SimpleNamespace(epoch=0, metrics={}))
+
+    def validate(engine):
+        if engine.state.epoch % 2:
+            validator.state = SimpleNamespace(epoch=engine.state.epoch, metrics={"psnr": 30.0 + engine.state.epoch})
+
+    trainer = Engine(lambda engine, batch: {"loss": 1.0})
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, validate)
+    StageMLFlowHandler("warmup", validator, tracking_uri=uri, experiment_name="gaps", run_name="gaps").attach(trainer)
+    trainer.run([0], max_epochs=4)
+    (run,) = client.search_runs([client.get_experiment_by_name("gaps").experiment_id])
+    points = client.get_metric_history(run.info.run_id, "warmup/psnr")
+    assert {point.step: point.value for point in points} == {1: 31.0, 3: 33.0}
 
 
 @pytest.mark.parametrize("stage", ["warmup", "gan"])
