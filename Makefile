@@ -42,6 +42,8 @@ quickstart: install
 	@echo "The sample is one average of 152 brains and the training took minutes: this shows that"
 	@echo "the pipeline works, not how good the method is."
 	@echo
+	@cat $(OUTPUT)/scores.txt
+	@echo
 	@echo "  scores   $(OUTPUT)/scores.csv"
 	@echo "  picture  $(OUTPUT)/panel.png"
 	@echo "  volume   $$(ls $(OUTPUT)/*_x2.5.nii.gz)"

@@ -59,7 +59,7 @@ class ScaleScores:
     Args:
         methods: keys of the engine's output that hold predictions ``(N, C, H, W)``.
         csv_path: file for every score of every slice.
-        show_table: print the table at the end.
+        table_path: file for the table of :func:`score_table`, which is then printed too.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class ScaleScores:
         methods: Sequence[str] = (CommonKeys.PRED,),
         *,
         csv_path: str | os.PathLike | None = None,
-        show_table: bool = False,
+        table_path: str | os.PathLike | None = None,
     ) -> None:
         self.methods = list(methods)
         self.csv_path = csv_path
-        self.show_table = show_table
+        self.table_path = table_path
         self.rows: list[Row] = []
         self.metrics = {
             "psnr": PSNRMetric(max_val=1.0, reduction="none"),
@@ -125,8 +125,10 @@ class ScaleScores:
         if idist.get_rank() == 0:
             if self.csv_path is not None:
                 self.write_csv()
-            if self.show_table:
-                print(score_table(self.rows))
+            if self.table_path is not None:
+                table = score_table(self.rows)
+                Path(self.table_path).write_text(f"{table}\n")
+                print(table)
 
     def write_csv(self) -> None:
         """Write every score of every slice."""

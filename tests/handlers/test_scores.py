@@ -187,10 +187,12 @@ def test_without_any_error_at_all_the_mean_psnr_is_undefined():
     assert math.isnan(score([make_batch([0.0])])[1]["psnr"])
 
 
-@pytest.mark.parametrize("show", [True, False])
-def test_the_table_is_printed_when_asked_for(capsys, show):
-    scores, _ = score([make_batch([0.1])], show_table=show)
-    assert capsys.readouterr().out == (f"{score_table(scores.rows)}\n" if show else "")
+def test_the_table_is_written_and_printed_when_asked_for(capsys, tmp_path):
+    score([make_batch([0.1])])
+    assert capsys.readouterr().out == ""
+    scores, _ = score([make_batch([0.1])], table_path=tmp_path / "scores.txt")
+    table = f"{score_table(scores.rows)}\n"
+    assert capsys.readouterr().out == (tmp_path / "scores.txt").read_text() == table
 
 
 def test_volumes_of_one_name_in_different_folders_are_different_volumes():
