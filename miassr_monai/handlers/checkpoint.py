@@ -63,7 +63,10 @@ class ResumableCheckpoint:
         Raises:
             ValueError: when the checkpoint has epochs of another length.
         """
-        if not (self.resume and self.path.is_file()):
+        if not self.resume:
+            return
+        if not self.path.is_file():
+            logger.warning(f"there is no {self.path} to resume from: this stage starts at its beginning.")
             return
         max_epochs, epoch_length = engine.state.max_epochs, engine.state.epoch_length
         checkpoint = torch.load(self.path, map_location="cpu", weights_only=True)
