@@ -68,9 +68,9 @@ def gaussian_matrix(in_size: int, out_size: int, step_numerator: int, step_denom
 
 def apply_matrices(image: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """Resample an image ``(..., h, w)`` by ``rows (h', h)`` and ``columns (w', w)``; integers become float32."""
-    if not image.is_floating_point():
-        image = image.to(torch.float32)
-    return rows.to(image) @ image @ columns.to(image).t()
+    # In float64, which autocast leaves alone: interpolation weights want more digits than half precision has.
+    resampled = rows.to(image.device) @ image.to(rows.dtype) @ columns.to(image.device).t()
+    return resampled.to(image.dtype if image.is_floating_point() else torch.float32)
 
 
 def bicubic_upscale(image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:

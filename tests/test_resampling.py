@@ -185,3 +185,10 @@ def test_float32_images_stay_float32_and_gradients_pass(resample):
     torch.testing.assert_close(out.double(), resample(image.double(), 2.3), rtol=0, atol=1e-6)
     out.sum().backward()
     torch.testing.assert_close(image.grad.sum(), torch.tensor(float(out.numel())))
+
+
+@pytest.mark.parametrize("resample", [bicubic_upscale, bicubic_downsample, gaussian_downsample])
+def test_autocast_leaves_the_weights_their_digits(resample):
+    image = torch.rand(1, 12, 13)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(resample(image, 2.3), resample(image.double(), 2.3).float(), rtol=0, atol=1e-6)
