@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from miassr_monai.geometry import axis_scales, nearest_fraction
+from miassr_monai.geometry import axis_scales, downscaled_size, nearest_fraction
 
 __all__ = ["bicubic_downsample", "bicubic_upscale", "gaussian_downsample"]
 
@@ -95,11 +95,12 @@ def downsample(
     matrices = []
     for size, axis_scale in zip(image.shape[-2:], axis_scales(scale), strict=True):
         p, q = nearest_fraction(axis_scale)
-        if size * q < p:
+        small = downscaled_size(size, axis_scale)
+        if small < 1:
             raise ValueError(
                 f"an image of {image.size(-2)} x {image.size(-1)} pixels is too small to be degraded by {scale}."
             )
-        matrices.append(matrix(size, size * q // p, p, q))
+        matrices.append(matrix(size, small, p, q))
     return apply_matrices(image, *matrices)
 
 

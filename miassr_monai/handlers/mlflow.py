@@ -45,7 +45,7 @@ class StageMLFlowHandler(MLFlowHandler):
         stage: name of the stage.
         validator: evaluator whose metrics are logged after each epoch; attach this handler after the
             ``ValidationHandler``.
-        panel_path: picture to keep as an artifact of each epoch, if it is there.
+        panel_path: picture to keep as an artifact of each epoch with a validation, if it is there.
         interval: iterations between two logs.
         kwargs: see ``MLFlowHandler``.
     """
@@ -86,7 +86,7 @@ class StageMLFlowHandler(MLFlowHandler):
         metrics = dict(self.validator.state.metrics) if validated else {}
         metrics["discarded_steps"] = getattr(engine.state, "discarded", 0)
         self._log_metrics(metrics, step=engine.state.epoch)
-        if self.panel_path is not None and os.path.isfile(self.panel_path):
+        if validated and self.panel_path is not None and os.path.isfile(self.panel_path):
             folder = f"{self.stage}/epoch_{engine.state.epoch:04d}"
             self.client.log_artifact(self.cur_run.info.run_id, str(self.panel_path), folder)
 
