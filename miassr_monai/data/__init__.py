@@ -1,7 +1,19 @@
-"""Data sets: lists of volumes, the sample data, batches of one scale."""
+"""Data sets: lists of volumes, the sample data, batches of one scale; reading and writing single volumes."""
 
 from miassr_monai.data.datalist import find_volumes, load_datalist
 from miassr_monai.data.sample import write_sample
 from miassr_monai.data.scale_batch import RandomScaleCollate, ScaleGridDataset, slices_collate
+from miassr_monai.data.volume import VolumeError, check_output, load_volume, save_volume
 
-__all__ = ["RandomScaleCollate", "ScaleGridDataset", "find_volumes", "load_datalist", "slices_collate", "write_sample"]
+__all__ = [
+    "RandomScaleCollate",
+    "ScaleGridDataset",
+    "VolumeError",
+    "check_output",
+    "find_volumes",
+    "load_datalist",
+    "load_volume",
+    "save_volume",
+    "slices_collate",
+    "write_sample",
+]
