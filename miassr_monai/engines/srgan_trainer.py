@@ -28,8 +28,8 @@ class SRGANTrainer(Trainer):
     were.
 
     ``engine.state.output`` holds the batch's ``image``, ``label`` and ``pred``, the generator's ``loss`` and its terms,
-    and the critic's ``critic_loss``, ``wasserstein`` and ``penalty``. ``engine.state.discarded`` counts discarded
-    steps.
+    and the critic's ``critic_loss``, ``wasserstein`` and, at iterations that evaluate it, ``penalty``.
+    ``engine.state.discarded`` counts discarded steps.
 
     Args:
         device: device to train on.
@@ -120,13 +120,15 @@ class SRGANTrainer(Trainer):
         self.d_network.train()
         prediction = self.inferer(inputs, self.g_network, *args, **kwargs)
 
-        d_losses = self.d_loss_function.critic_loss(self.d_network, targets, prediction)
+        d_losses = self.d_loss_function.critic_loss(self.d_network, targets, prediction, self.state.iteration)
         self._step(self.d_optimizer, d_losses["critic_loss"])
 
         # The critic only passes the gradient on; it collects none of its own.
+        trainable = [parameter for parameter in self.d_network.parameters() if parameter.requires_grad]
         self.d_network.requires_grad_(False)
         g_losses = self.g_loss_function(prediction, targets, self.d_network(prediction))
-        self.d_network.requires_grad_(True)
+        for parameter in trainable:
+            parameter.requires_grad_(True)
         self._step(self.g_optimizer, g_losses["loss"])
 
         losses = {name: value.detach() for name, value in {**g_losses, **d_losses}.items()}

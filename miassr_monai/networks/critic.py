@@ -7,27 +7,30 @@ from torch import nn
 
 __all__ = ["Critic"]
 
-MIN_SIZE = 24
 # The last feature map of a 96 x 96 image, the size that the published dense layer is made for.
-POOLED_SIZE = 6
+PUBLISHED_MAP_SIZE = 6
 
 
 class Critic(nn.Module):
     """Critic of the SRGAN kind without batch normalisation (Ledig et al., CVPR 2017; as in MIASSR with WGAN-GP).
 
     A convolution, then seven 3 x 3 convolutions with strides 2, 1, 2, 1, 2, 1, 2 and twice the channels at each stride
-    of 1, LeakyReLU after each; then two dense layers on a map of 6 x 6. An image of 96 x 96 pixels has that map; of
-    another size, its map is average-pooled to 6 x 6. With the defaults, 23.6 million parameters.
+    of 1, LeakyReLU after each; each position of the last map sees 61 x 61 pixels. The map is averaged over all
+    positions and one dense layer makes the score; being linear, it gives the average of the positions' own scores, as
+    in a PatchGAN (Isola et al., CVPR 2017). With the defaults, 1,171,937 parameters.
+
+    ``width=64, dense_channels=1024`` is the published critic of 23,560,641 parameters: two dense layers on a map of
+    6 x 6, which an image of 96 x 96 pixels has and to which the map of another size is average-pooled.
 
     Args:
         in_channels: channels of the images.
         width: channels of the first convolution; the last has eight times as many.
-        dense_channels: units of the first dense layer.
+        dense_channels: units of a dense layer on the map of 6 x 6; ``None`` averages over all positions instead.
         negative_slope: of the LeakyReLU.
     """
 
     def __init__(
-        self, in_channels: int = 1, *, width: int = 64, dense_channels: int = 1024, negative_slope: float = 0.2
+        self, in_channels: int = 1, *, width: int = 32, dense_channels: int | None = None, negative_slope: float = 0.2
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -38,23 +41,29 @@ class Critic(nn.Module):
             layers.append(nn.Conv2d(previous, out_channels, 3, stride=1 + index % 2, padding=1))
             layers.append(nn.LeakyReLU(negative_slope))
         self.features = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveAvgPool2d(POOLED_SIZE)
-        self.head = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(channels[-1] * POOLED_SIZE**2, dense_channels),
-            nn.LeakyReLU(negative_slope),
-            nn.Linear(dense_channels, 1),
-        )
+        if dense_channels is None:
+            self.min_size = 16
+            self.pool = nn.AdaptiveAvgPool2d(1)
+            self.head = nn.Sequential(nn.Flatten(), nn.Linear(channels[-1], 1))
+        else:
+            self.min_size = 24
+            self.pool = nn.AdaptiveAvgPool2d(PUBLISHED_MAP_SIZE)
+            self.head = nn.Sequential(
+                nn.Flatten(),
+                nn.Linear(channels[-1] * PUBLISHED_MAP_SIZE**2, dense_channels),
+                nn.LeakyReLU(negative_slope),
+                nn.Linear(dense_channels, 1),
+            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scores ``(N, 1)`` of images ``(N, in_channels, H, W)``, ``H`` and ``W`` at least 24.
+        """Scores ``(N, 1)`` of images ``(N, in_channels, H, W)``, ``H`` and ``W`` at least 16, with dense layers 24.
 
         Raises:
             ValueError: when the images have a wrong rank or channel count or are too small.
         """
-        if x.dim() != 4 or x.size(1) != self.in_channels or min(x.shape[2:]) < MIN_SIZE:
+        if x.dim() != 4 or x.size(1) != self.in_channels or min(x.shape[2:]) < self.min_size:
             raise ValueError(
-                f"this critic needs images of shape (N, {self.in_channels}, H, W) with H and W at least {MIN_SIZE}, "
-                f"got {list(x.shape)}."
+                f"this critic needs images of shape (N, {self.in_channels}, H, W) with H and W at least "
+                f"{self.min_size}, got {list(x.shape)}."
             )
         return self.head(self.pool(self.features(x)))

@@ -89,6 +89,56 @@ def test_gradient_of_the_critic_loss_is_that_of_the_closed_form():
     torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("interval", [1, 2, 5])
+@pytest.mark.parametrize("first", [1, 4, 1000])
+def test_lazy_penalty_has_the_closed_form_s_mean_loss_and_gradient_over_an_interval(interval, first):
+    shape = (3, 1, 4, 5)
+    c, real, fake = direction(shape, 1.5, requires_grad=True), random_images(*shape), random_images(*shape, seed=2)
+    loss_function = WassersteinGPLoss(7.0, penalty_interval=interval)
+    iterations = range(first, first + interval)
+    losses = [loss_function.critic_loss(linear_critic(c), real, fake, i)["critic_loss"] for i in iterations]
+    mean = sum(losses) / interval
+    difference = fake.mean(0) - real.mean(0)
+    assert mean.item() == pytest.approx((c * difference).sum().item() + 7 * 0.25, rel=1e-12)
+    expected = difference + 7 * 2 * (1.5 - 1) * c.detach() / 1.5
+    torch.testing.assert_close(torch.autograd.grad(mean, c)[0], expected, rtol=1e-12, atol=1e-14)
+
+
+def test_penalty_is_evaluated_at_the_multiples_of_the_interval_only():
+    shape = (3, 2, 4, 5)
+    c, real, fake = direction(shape, 1.5), random_images(*shape), random_images(*shape, seed=2)
+    wasserstein = (c * (fake.mean(0) - real.mean(0))).sum().item()
+    loss_function = WassersteinGPLoss(7.0, penalty_interval=3)
+    for iteration in (6, 1, 2, 3, 4, 5, 6, 7):
+        losses = loss_function.critic_loss(linear_critic(c), real, fake, iteration)
+        expected = {"critic_loss": wasserstein, "wasserstein": wasserstein}
+        if iteration in (3, 6):
+            expected = {"critic_loss": wasserstein + 3 * 7 * 0.25, "wasserstein": wasserstein, "penalty": 0.25}
+        assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(expected, rel=1e-12)
+
+
+def test_an_iteration_without_penalty_calls_the_critic_for_real_and_fake_only_and_draws_nothing():
+    calls = []
+
+    def critic(x):
+        calls.append(x)
+        return x.flatten(1).sum(1, keepdim=True)
+
+    before = torch.get_rng_state()
+    real, fake = random_images(2, 1, 4, 4), random_images(2, 1, 4, 4, seed=2)
+    WassersteinGPLoss(penalty_interval=2).critic_loss(critic, real, fake, 1)
+    torch.testing.assert_close(calls, [fake, real], rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_without_an_iteration_the_penalty_is_evaluated_with_its_plain_weight():
+    shape = (3, 2, 4, 5)
+    c, real, fake = direction(shape, 1.5), random_images(*shape), random_images(*shape, seed=2)
+    losses = WassersteinGPLoss(7.0, penalty_interval=4).critic_loss(linear_critic(c), real, fake)
+    wasserstein = (c * (fake.mean(0) - real.mean(0))).sum().item()
+    assert losses["critic_loss"].item() == pytest.approx(wasserstein + 7 * 0.25, rel=1e-12)
+
+
 def test_critic_loss_leaves_the_generator_alone():
     weight = torch.ones(1, dtype=torch.float64, requires_grad=True)
     fake = weight * random_images(2, 1, 4, 4)
@@ -108,3 +158,9 @@ def test_generator_loss_is_the_negative_mean_score():
 def test_negative_penalty_weights_are_refused():
     with pytest.raises(ValueError, match=r"penalty_weight must not be negative, got -0\.1"):
         WassersteinGPLoss(-0.1)
+
+
+@pytest.mark.parametrize("interval", [0, -4, 2.5])
+def test_penalty_intervals_that_are_no_count_are_refused(interval):
+    with pytest.raises(ValueError, match=f"penalty_interval must be a whole number of at least 1, got {interval}"):
+        WassersteinGPLoss(penalty_interval=interval)

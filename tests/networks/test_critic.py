@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,42 +12,82 @@ def seed():
     torch.manual_seed(0)
 
 
-def small_critic(in_channels=1):
-    return Critic(in_channels, width=4, dense_channels=8)
+@pytest.fixture(params=[None, 8], ids=["pooled", "dense"])
+def dense_channels(request):
+    return request.param
 
 
-def evaluate(critic, x, negative_slope):
-    weights = critic.state_dict()
+def last_map(weights, x, negative_slope):
     for layer, stride in enumerate([1, 2, 1, 2, 1, 2, 1, 2]):
         name = f"features.{2 * layer}"
         x = F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride=stride, padding=1)
         x = torch.where(x > 0, x, negative_slope * x)
-    x = F.adaptive_avg_pool2d(x, 6).flatten(1)
-    x = F.leaky_relu(F.linear(x, weights["head.1.weight"], weights["head.1.bias"]), negative_slope)
-    return F.linear(x, weights["head.3.weight"], weights["head.3.bias"])
+    return x
 
 
-def test_published_critic_has_23_560_641_parameters():
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [({}, 1_171_937), ({"width": 64, "dense_channels": 1024}, 23_560_641)],
+    ids=["default", "paper"],
+)
+def test_parameters_are_as_many_as_documented(options, count):
     with torch.device("meta"):
-        critic = Critic()
-    assert sum(p.numel() for p in critic.parameters()) == 23_560_641
+        critic = Critic(**options)
+    assert sum(p.numel() for p in critic.parameters()) == count
+    assert f"{count:,}" in Critic.__doc__
+
+
+def test_published_critic_has_its_keys_and_shapes():
+    with torch.device("meta"):
+        critic = Critic(width=64, dense_channels=1024)
+    channels = [1, 64, 64, 128, 128, 256, 256, 512, 512]
+    expected = {}
+    for layer, (before, after) in enumerate(pairwise(channels)):
+        expected |= {f"features.{2 * layer}.weight": (after, before, 3, 3), f"features.{2 * layer}.bias": (after,)}
+    expected |= {"head.1.weight": (1024, 512 * 6 * 6), "head.1.bias": (1024,)}
+    expected |= {"head.3.weight": (1, 1024), "head.3.bias": (1,)}
+    assert {name: tuple(value.shape) for name, value in critic.state_dict().items()} == expected
 
 
 @pytest.mark.parametrize("negative_slope", [0.2, 0.05])
 @pytest.mark.parametrize("size", [(96, 96), (40, 64), (37, 37)])
-def test_scores_are_those_of_the_explicit_evaluation(size, negative_slope):
+def test_dense_scores_are_those_of_the_explicit_evaluation(size, negative_slope):
     critic = Critic(2, width=3, dense_channels=7, negative_slope=negative_slope).double()
     x = torch.rand(2, 2, *size, dtype=torch.float64)
-    torch.testing.assert_close(critic(x), evaluate(critic, x, negative_slope), rtol=0, atol=1e-12)
+    weights = critic.state_dict()
+    pooled = F.adaptive_avg_pool2d(last_map(weights, x, negative_slope), 6).flatten(1)
+    hidden = F.leaky_relu(F.linear(pooled, weights["head.1.weight"], weights["head.1.bias"]), negative_slope)
+    expected = F.linear(hidden, weights["head.3.weight"], weights["head.3.bias"])
+    torch.testing.assert_close(critic(x), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("negative_slope", [0.2, 0.05])
+@pytest.mark.parametrize("size", [(96, 96), (40, 64), (37, 37), (16, 50)])
+def test_pooled_scores_are_the_means_of_the_scores_of_all_positions(size, negative_slope):
+    critic = Critic(2, width=3, negative_slope=negative_slope).double()
+    x = torch.rand(2, 2, *size, dtype=torch.float64)
+    features = last_map(critic.state_dict(), x, negative_slope)
+    assert features.shape == (2, 24, *(-(-n // 16) for n in size))
+    weight, bias = critic.head[-1].weight, critic.head[-1].bias
+    scores = [features[..., i, j] @ weight[0] + bias for i in range(features.size(2)) for j in range(features.size(3))]
+    torch.testing.assert_close(critic(x), torch.stack(scores).mean(0)[:, None], rtol=0, atol=1e-12)
+
+
+def test_a_position_of_the_last_map_sees_61_x_61_pixels():
+    x = torch.rand(1, 1, 128, 128, dtype=torch.float64, requires_grad=True)
+    features = Critic(width=4).double().features(x)
+    (gradient,) = torch.autograd.grad(features[0, :, 4, 4].sum(), x)
+    rows, columns = gradient[0, 0].nonzero(as_tuple=True)
+    assert (rows.unique().numel(), columns.unique().numel()) == (61, 61)
 
 
 def test_channels_double_at_each_stride_of_one():
-    critic = Critic(width=4, dense_channels=8)
+    critic = Critic(width=4)
     assert [layer.out_channels for layer in critic.features[::2]] == [4, 4, 8, 8, 16, 16, 32, 32]
 
 
 def test_score_of_the_published_size_does_not_depend_on_pooling():
-    critic = small_critic()
+    critic = Critic(width=4, dense_channels=8)
     x = torch.rand(1, 1, 96, 96)
     pooled = critic(x)
     critic.pool = torch.nn.Identity()
@@ -53,20 +95,30 @@ def test_score_of_the_published_size_does_not_depend_on_pooling():
 
 
 @pytest.mark.parametrize("size", [(24, 24), (37, 37), (96, 96), (40, 64), (24, 95)])
-def test_images_of_any_size_get_one_score(size):
-    scores = small_critic(3)(torch.rand(2, 3, *size))
+def test_images_of_any_size_get_one_score(size, dense_channels):
+    scores = Critic(3, width=4, dense_channels=dense_channels)(torch.rand(2, 3, *size))
     assert scores.shape == (2, 1)
     assert scores[0] != scores[1]
 
 
-def test_scores_of_a_batch_are_those_of_its_images():
-    critic = small_critic()
+def test_scores_of_a_batch_are_those_of_its_images(dense_channels):
+    critic = Critic(width=4, dense_channels=dense_channels)
     x = torch.rand(3, 1, 32, 28)
     scores = torch.cat([critic(one) for one in x.split(1)])
     torch.testing.assert_close(critic(x), scores, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 23, 96), (1, 1, 96, 23), (1, 2, 96, 96), (1, 96, 96), (1, 1, 24, 24, 24)])
-def test_images_that_do_not_fit_are_refused(shape):
+@pytest.mark.parametrize("shape", [(1, 2, 96, 96), (1, 96, 96), (1, 1, 24, 24, 24)])
+def test_images_that_do_not_fit_are_refused(shape, dense_channels):
     with pytest.raises(ValueError, match=r"needs images of shape \(N, 1, H, W\)"):
-        small_critic()(torch.zeros(shape))
+        Critic(width=4, dense_channels=dense_channels)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("other", [0, 72])
+@pytest.mark.parametrize(("options", "smallest"), [({}, 16), ({"dense_channels": 8}, 24)], ids=["pooled", "dense"])
+def test_images_below_the_smallest_size_are_refused(options, smallest, other):
+    critic = Critic(width=4, **options)
+    assert critic(torch.zeros(1, 1, smallest, smallest + other)).shape == (1, 1)
+    for size in ((smallest - 1, smallest + other), (smallest + other, smallest - 1)):
+        with pytest.raises(ValueError, match=rf"H and W at least {smallest}, got \[1, 1, {size[0]}, {size[1]}\]"):
+            critic(torch.zeros(1, 1, *size))
