@@ -19,6 +19,7 @@ from timing import interleave, own_peak_mib, peak_mib_in_a_process, write_json
 
 from miassr_monai.geometry import nearest_fraction
 from miassr_monai.networks import EDSR, Bicubic, MetaUpscale
+from miassr_monai.networks.meta_upscale import project
 
 SCALES = (1.1, 1.5, 2.0, 2.37, 2.5, math.pi, 4.0)
 CASES = {"144x180": (1, 144, 180, False), "412x332": (1, 412, 332, False), "96x96 training": (16, 96, 96, True)}
@@ -29,8 +30,10 @@ def direct(module: MetaUpscale, features: torch.Tensor, scale: float) -> torch.T
     """Equation 9 as it stands: a kernel predicted, and a neighbourhood gathered, for each output pixel."""
     p, q = nearest_fraction(scale)
     n, c, h, w = features.shape
-    (rows, row_phase), (columns, column_phase) = (module.project(torch.arange(size * p // q), p, q) for size in (h, w))
-    grid = torch.stack(torch.meshgrid(row_phase, column_phase, indexing="ij"), -1)
+    (rows, row_phase), (columns, column_phase) = (
+        project(size, 0, p, q, module.doubled_offset, features.device) for size in (h, w)
+    )
+    grid = torch.stack(torch.meshgrid(row_phase, column_phase, indexing="ij"), -1).float()
     query = torch.cat([torch.full_like(grid[..., :1], q / p), grid], -1)
     kernels = module.kernel(F.relu(module.hidden(query))).flatten(0, 1).view(-1, module.out_channels, c * 9)
     pixels = (rows.unsqueeze(1) * w + columns).flatten()

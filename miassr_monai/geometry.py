@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import torch
 
-__all__ = ["axis_scales", "downscaled_size", "nearest_fraction", "upscaled_size", "zoomed_affine"]
+__all__ = ["axis_scales", "downscaled_size", "nearest_fraction", "upscaled_range", "upscaled_size", "zoomed_affine"]
 
 
 def nearest_fraction(scale: float, max_denominator: int = 10_000) -> tuple[int, int]:
@@ -64,6 +64,14 @@ def upscaled_size(size: int, scale: float) -> int:
     """Number of HR samples made from ``size`` LR samples: ``floor(size * scale)``, exactly."""
     p, q = nearest_fraction(scale)
     return size * p // q
+
+
+def upscaled_range(size: int, p: int, q: int, origin: int = 0) -> tuple[int, int]:
+    """First HR sample, and one past the last, that lie wholly within ``size`` LR samples from ``origin`` on.
+
+    A part of an image is upscaled to these samples: at scale ``p / q`` a whole image to ``0 .. floor(size * p / q)``.
+    """
+    return -(-origin * p // q), (origin + size) * p // q
 
 
 def downscaled_size(size: int, scale: float) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from miassr_monai.geometry import axis_scales, downscaled_size, nearest_fraction
+from miassr_monai.geometry import axis_scales, downscaled_size, nearest_fraction, upscaled_range
 
 __all__ = ["bicubic_downsample", "bicubic_upscale", "gaussian_downsample"]
 
@@ -20,9 +20,12 @@ __all__ = ["bicubic_downsample", "bicubic_upscale", "gaussian_downsample"]
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
-def sample_positions(out_size: int, step_numerator: int, step_denominator: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Input coordinates ``(out_size,)`` of the output samples: whole part (int64) and fraction in [0, 1) (float64)."""
-    index = torch.arange(out_size, dtype=torch.int64)
+def sample_positions(
+    out_size: int, step_numerator: int, step_denominator: int, first: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Input coordinates ``(out_size,)`` of the output samples from ``first`` on: whole part (int64) and fraction in
+    [0, 1) (float64)."""
+    index = torch.arange(first, first + out_size, dtype=torch.int64)
     doubled = (2 * index + 1) * step_numerator - step_denominator
     whole = torch.div(doubled, 2 * step_denominator, rounding_mode="floor")
     fraction = (doubled - whole * 2 * step_denominator).to(torch.float64) / (2 * step_denominator)
@@ -35,10 +38,16 @@ def fold_taps(index: torch.Tensor, weight: torch.Tensor, in_size: int) -> torch.
     return matrix.scatter_add_(1, index.clamp(0, in_size - 1), weight)
 
 
-def cubic_matrix(in_size: int, out_size: int, step_numerator: int, step_denominator: int) -> torch.Tensor:
-    """Cubic convolution (Keys 1981, a = -0.75 as in OpenCV and PyTorch) sampled at the output positions, in float64."""
+def cubic_matrix(
+    in_size: int, out_size: int, step_numerator: int, step_denominator: int, origin: int = 0, first: int = 0
+) -> torch.Tensor:
+    """Cubic convolution (Keys 1981, a = -0.75 as in OpenCV and PyTorch) sampled at the output positions, in float64.
+
+    Of a part of an image, ``origin`` is the index of its first sample in the whole, ``first`` that of its first output.
+    """
     a = -0.75
-    whole, fraction = sample_positions(out_size, step_numerator, step_denominator)
+    whole, fraction = sample_positions(out_size, step_numerator, step_denominator, first)
+    whole = whole - origin
     offset = torch.arange(-1, 3, dtype=torch.int64)
     distance = (fraction.unsqueeze(1) - offset).abs()
     near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
@@ -73,14 +82,20 @@ def apply_matrices(image: torch.Tensor, rows: torch.Tensor, columns: torch.Tenso
     return resampled.to(image.dtype if image.is_floating_point() else torch.float32)
 
 
-def bicubic_upscale(image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
-    """Bicubic interpolation of ``(..., h, w)`` to ``(..., floor(s h), floor(s w))``, one scale or one for each axis."""
+def bicubic_upscale(
+    image: torch.Tensor, scale: float | tuple[float, float], origin: tuple[int, int] = (0, 0)
+) -> torch.Tensor:
+    """Bicubic interpolation of ``(..., h, w)`` to ``(..., floor(s h), floor(s w))``, one scale or one for each axis.
+
+    Of a part of an image that begins at LR pixel ``origin``, to the HR pixels that lie wholly within the part.
+    """
     row_scale, column_scale = axis_scales(scale)
-    h, w = image.size(-2), image.size(-1)
     p, q = nearest_fraction(row_scale)
-    rows = cubic_matrix(h, h * p // q, q, p)
+    first, end = upscaled_range(image.size(-2), p, q, origin[0])
+    rows = cubic_matrix(image.size(-2), end - first, q, p, origin[0], first)
     p, q = nearest_fraction(column_scale)
-    columns = cubic_matrix(w, w * p // q, q, p)
+    first, end = upscaled_range(image.size(-1), p, q, origin[1])
+    columns = cubic_matrix(image.size(-1), end - first, q, p, origin[1], first)
     return apply_matrices(image, rows, columns)
 
 

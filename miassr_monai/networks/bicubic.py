@@ -11,8 +11,19 @@ __all__ = ["Bicubic"]
 
 
 class Bicubic(nn.Module):
-    """Bicubic interpolation with the signature of a generator: the baseline of every comparison."""
+    """Bicubic interpolation with the signature of a generator: the baseline of every comparison.
 
-    def forward(self, x: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
-        """``(N, C, h, w)`` to ``(N, C, floor(s h), floor(s w))``, one scale or one for each axis."""
-        return bicubic_upscale(x, scale)
+    Attributes:
+        halo: how many LR pixels around its own an output depends on.
+    """
+
+    halo = 3
+
+    def forward(
+        self, x: torch.Tensor, scale: float | tuple[float, float], origin: tuple[int, int] = (0, 0)
+    ) -> torch.Tensor:
+        """``(N, C, h, w)`` to ``(N, C, floor(s h), floor(s w))``, one scale or one for each axis.
+
+        Of a part of an image that begins at LR pixel ``origin``, to the HR pixels that lie wholly within the part.
+        """
+        return bicubic_upscale(x, scale, origin)

@@ -23,7 +23,7 @@ class ResidualBlock(nn.Module):
         self.residual_scale = residual_scale
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.residual_scale * self.body(x)
+        return torch.add(x, self.body(x), alpha=self.residual_scale)
 
 
 class EDSR(nn.Module):
@@ -40,6 +40,9 @@ class EDSR(nn.Module):
         depth: residual blocks.
         negative_slope: of the LeakyReLU.
         residual_scale: factor of each residual branch.
+
+    Attributes:
+        halo: how many pixels around its own a feature depends on: ``2 * depth + 2``.
     """
 
     def __init__(
@@ -57,6 +60,9 @@ class EDSR(nn.Module):
         self.head = conv(in_channels, width, 3, padding=1)
         blocks = [ResidualBlock(spatial_dims, width, negative_slope, residual_scale) for _ in range(depth)]
         self.body = nn.Sequential(*blocks, conv(width, width, 3, padding=1))
+        # Convolutions are faster on features whose channels lie together, in training and inference.
+        self.to(memory_format=torch.channels_last if spatial_dims == 2 else torch.channels_last_3d)
+        self.halo = 2 * depth + 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, in_channels, *size)`` to ``(N, width, *size)``."""

@@ -30,6 +30,9 @@ class MetaSRGenerator(nn.Module):
             interpolation of the input. That starts out as bicubic and trains far faster, at learning rates of 1e-3:
             Adam moves the ``hidden_channels`` weights behind each entry of a kernel together, which the division makes
             up for.
+
+    Attributes:
+        halo: how many LR pixels around its own an output depends on.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class MetaSRGenerator(nn.Module):
             width, in_channels, hidden_channels, projection=projection, anisotropic=anisotropic
         )
         self.residual_scale = 1.0 / hidden_channels
+        # The trunk's, the 3 x 3 neighbourhood, and one where an HR pixel straddles two LR pixels.
+        self.halo = self.trunk.halo + 2
 
     def get_extra_state(self) -> torch.Tensor:
         """Whether bicubic interpolation is added, saved with the weights because they are wrong otherwise."""
@@ -66,12 +71,16 @@ class MetaSRGenerator(nn.Module):
                 "set it in the network's definition."
             )
 
-    def forward(self, x: torch.Tensor, scale: float | tuple[float, float] = 2.0) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, scale: float | tuple[float, float] = 2.0, origin: tuple[int, int] = (0, 0)
+    ) -> torch.Tensor:
         """Super-resolve ``x`` ``(N, in_channels, h, w)`` to ``(N, in_channels, floor(s h), floor(s w))``.
 
         Args:
             x: images.
             scale: HR samples per LR sample, at least 1, or one for rows and one for columns.
+            origin: of a part of an image, the LR pixel of the whole at which it begins; the output is then the HR
+                pixels of the whole that lie wholly within the part, equal to the whole's ``halo`` pixels off the cut.
 
         Raises:
             ValueError: when ``scale`` is below 1, not finite, or unequal in a network that is not anisotropic, or ``x``
@@ -81,7 +90,7 @@ class MetaSRGenerator(nn.Module):
             raise ValueError(
                 f"this generator needs images of shape (N, {self.in_channels}, h, w), got {list(x.shape)}."
             )
-        image = self.meta_upscale(self.trunk(x), scale)
+        image = self.meta_upscale(self.trunk(x), scale, origin)
         if self.adds_bicubic:
-            image = bicubic_upscale(x, scale) + self.residual_scale * image
+            image = bicubic_upscale(x, scale, origin) + self.residual_scale * image
         return image

@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from monai.utils import look_up_option
 from torch import nn
 
-from miassr_monai.geometry import axis_scales, nearest_fraction
+from miassr_monai.geometry import axis_scales, nearest_fraction, upscaled_range
 
 __all__ = ["MetaUpscale"]
 
 # Twice the offset of an output pixel within itself at which it is projected onto the LR grid.
 DOUBLED_OFFSET = {"corner": 0, "center": 1}
+
+
+def project(
+    size: int, origin: int, p: int, q: int, doubled_offset: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the outputs of an axis come from, at scale ``p / q``.
+
+    Args:
+        size: LR pixels of the axis, or of a part of it.
+        origin: the first of them in the whole.
+        p: numerator of the scale.
+        q: its denominator.
+        doubled_offset: twice the offset of the projection.
+        device: where the result is wanted.
+
+    Returns:
+        LR pixel ``k - origin`` (int64) and phase ``r`` (float64) of the HR pixels that lie wholly within them.
+    """
+    first, end = upscaled_range(size, p, q, origin)
+    doubled = (2 * torch.arange(first, end, device=device) + doubled_offset) * q
+    k = torch.div(doubled, 2 * p, rounding_mode="floor")
+    return k - origin, (doubled - 2 * p * k).to(torch.float64) / (2 * p)
+
+
+def tabulate(
+    size: int, origin: int, p: int, q: int, doubled_offset: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The phases of each LR pixel's outputs; arguments as for :func:`project`.
+
+    Returns:
+        Phases ``(size, c)`` (float64), where an LR pixel makes at most ``c`` outputs and has phase 0 for those that it
+        does not make; and the place of each output in the flattened table.
+    """
+    k, r = project(size, origin, p, q, doubled_offset, device)
+    count = -(-p // q)
+    index = torch.arange(k.size(0), device=device)
+    # Outputs are in order, so the first of an LR pixel is the first that is not before it.
+    rank = index - torch.searchsorted(k, k)
+    place = k * count + rank
+    phases = torch.zeros(size * count, dtype=torch.float64, device=device)
+    return phases.index_copy(0, place, r).view(size, count), place
+
+
+cached_tabulate = lru_cache(maxsize=128)(tabulate)
 
 
 class MetaUpscale(nn.Module):
@@ -29,6 +75,8 @@ class MetaUpscale(nn.Module):
     - *re-association*: the kernel layer is linear, so it is applied to the features first, as a convolution at low
       resolution, and each output pixel is the product of its hidden layer with the result.
 
+    Both work with a smaller weight network, see :meth:`fold`.
+
     Args:
         in_channels: channels of the features.
         out_channels: channels of the image.
@@ -38,11 +86,13 @@ class MetaUpscale(nn.Module):
         anisotropic: let rows and columns have different scales: the weight network sees ``1 / s`` of both.
     """
 
-    __constants__ = ("chunk_elements", "element_cost")
+    __constants__ = ("chunk_elements", "element_cost", "folded_share")
     # Elements of the hidden layer that are evaluated together: enough to amortise a call, few enough for the cache.
-    chunk_elements = 1 << 20
+    chunk_elements = 1 << 21
     # Work on one element of the hidden layer, in multiplications of a matrix product.
     element_cost = 16
+    # Roughly what folding leaves of the hidden layer.
+    folded_share = 0.5
 
     def __init__(
         self,
@@ -75,12 +125,16 @@ class MetaUpscale(nn.Module):
                 f"projection={self.projection!r}: set it in the network's definition."
             )
 
-    def forward(self, features: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
+    def forward(
+        self, features: torch.Tensor, scale: float | tuple[float, float], origin: tuple[int, int] = (0, 0)
+    ) -> torch.Tensor:
         """Upscale ``features`` ``(N, in_channels, h, w)`` to ``(N, out_channels, floor(s h), floor(s w))``.
 
         Args:
             features: features at low resolution.
             scale: HR samples per LR sample, at least 1, or one for rows and one for columns.
+            origin: of a part of an image, the LR pixel of the whole at which it begins; the output is then the HR
+                pixels of the whole that lie wholly within the part.
 
         Raises:
             ValueError: when ``scale`` is below 1, not finite, or unequal in a module that is not anisotropic, or the
@@ -97,47 +151,76 @@ class MetaUpscale(nn.Module):
                 f"the scales {row_scale} and {column_scale} differ: build the network with anisotropic=True."
             )
         if self.phases_are_cheaper(features.size(0), features.size(2), features.size(3), rows, columns):
-            return self.upscale_by_phase(features, rows, columns)
-        return self.upscale_by_reassociation(features, rows, columns)
+            return self.upscale_by_phase(features, rows, columns, origin)
+        return self.upscale_by_reassociation(features, rows, columns, origin)
 
     def phases_are_cheaper(self, n: int, h: int, w: int, rows: tuple[int, int], columns: tuple[int, int]) -> bool:
         """Compare the multiplications of the two ways for ``n`` images of ``h`` x ``w`` LR pixels."""
         (row_p, row_q), (column_p, column_q) = rows, columns
-        hidden = self.hidden.out_features
+        hidden = self.folded_share * self.hidden.out_features
         # In floating point: TorchScript's integers would overflow.
         taps = 9.0 * self.in_channels * self.out_channels
         blocks = n * -(-h // row_q) * -(-w // column_q)
         by_phase = taps * row_p * column_p * (hidden + blocks * (row_q + 2) * (column_q + 2) / 9)
-        outputs = 1.0 * (h * row_p // row_q) * (w * column_p // column_q)
+        outputs = 1.0 * h * w * -(-row_p // row_q) * -(-column_p // column_q)
         return by_phase < hidden * (taps * n * h * w + outputs * (n * self.out_channels + self.element_cost))
 
-    def project(self, index: torch.Tensor, p: int, q: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """LR index ``k`` (int64) and phase ``r`` (of the weights' type) of the output indices, at scale ``p / q``."""
-        doubled = (2 * index + self.doubled_offset) * q
-        k = torch.div(doubled, 2 * p, rounding_mode="floor")
-        return k, ((doubled - 2 * p * k).to(torch.float64) / (2 * p)).to(self.hidden.weight.dtype)
+    def fold(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """A smaller weight network with the same kernels at every phase of one scale.
 
-    def hidden_rows(self, index: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> torch.Tensor:
-        """What output rows add to the hidden layer, scale and bias included: ``(..., hidden_channels)``."""
+        A hidden unit that is positive at every phase acts linearly, so all of these together are three units: 1,
+        ``r_i`` and ``r_j``. A unit that is negative at every phase adds nothing. Which are which is only looked up on
+        the CPU: a GPU would have to wait for the answer.
+
+        Returns:
+            Units ``(3, K)``, the pre-activation of each being ``units[0] + r_i * units[1] + r_j * units[2]``; and the
+            kernel layer ``(K, out_channels * in_channels * 9)``, without a bias.
+        """
         weight = self.hidden.weight
         constant = self.hidden.bias + weight[:, 0] * (rows[1] / rows[0])
         if self.anisotropic:
             constant = constant + weight[:, 1] * (columns[1] / columns[0])
-        _, r = self.project(index.to(weight.device), rows[0], rows[1])
-        return r.unsqueeze(-1) * weight[:, weight.size(1) - 2] + constant
+        units = torch.stack([constant, weight[:, weight.size(1) - 2], weight[:, weight.size(1) - 1]])
+        layer = self.kernel.weight.t()
+        identity = torch.eye(3, dtype=weight.dtype, device=weight.device)
+        if weight.device.type != "cpu":
+            return torch.cat([units, identity[:, :1]], 1), torch.cat([layer, self.kernel.bias.unsqueeze(0)])
+        bounds = units.detach()
+        slopes = bounds[1:]
+        always_on = bounds[0] + slopes.clamp(max=0).sum(0) >= 0
+        mixed = torch.nonzero((bounds[0] + slopes.clamp(min=0).sum(0) > 0) & ~always_on).flatten()
+        linear = (units * always_on) @ layer
+        bias = F.pad(self.kernel.bias.unsqueeze(0), [0, 0, 0, 2])
+        units = torch.cat([units.index_select(1, mixed), identity], 1)
+        return units, torch.cat([layer.index_select(0, mixed), linear + bias])
 
-    def hidden_columns(self, index: torch.Tensor, columns: tuple[int, int]) -> torch.Tensor:
-        """What output columns add to the hidden layer: ``(..., hidden_channels)``."""
-        weight = self.hidden.weight
-        _, r = self.project(index.to(weight.device), columns[0], columns[1])
-        return r.unsqueeze(-1) * weight[:, weight.size(1) - 1]
+    def phases(self, size: int, origin: int, fraction: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The phases of each LR pixel's outputs, see :func:`tabulate`."""
+        device = self.hidden.weight.device
+        if torch.jit.is_scripting():
+            phases, place = tabulate(size, origin, fraction[0], fraction[1], self.doubled_offset, device)
+        else:
+            # What is kept must serve training, too.
+            with torch.inference_mode(False):
+                phases, place = cached_tabulate(size, origin, *fraction, self.doubled_offset, device)
+        return phases.to(self.hidden.weight.dtype), place
 
-    def upscale_by_phase(self, features: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> torch.Tensor:
+    def upscale_by_phase(
+        self,
+        features: torch.Tensor,
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+        origin: tuple[int, int] = (0, 0),
+    ) -> torch.Tensor:
         """One convolution of stride ``q`` to ``p * p`` channels per output channel, and a pixel shuffle."""
         (row_p, row_q), (column_p, column_q) = rows, columns
         n, h, w = features.size(0), features.size(2), features.size(3)
-        row_part = self.hidden_rows(torch.arange(row_p), rows, columns)
-        kernels = self.kernel(F.relu(row_part.unsqueeze(1) + self.hidden_columns(torch.arange(column_p), columns)))
+        units, layer = self.fold(rows, columns)
+        row_phases, row_place = self.phases(row_q, 0, rows)
+        column_phases, column_place = self.phases(column_q, 0, columns)
+        row_part = units[0] + row_phases.flatten().index_select(0, row_place).unsqueeze(1) * units[1]
+        column_part = column_phases.flatten().index_select(0, column_place).unsqueeze(1) * units[2]
+        kernels = F.relu(row_part.unsqueeze(1) + column_part) @ layer
         kernels = kernels.view(row_p, column_p, self.out_channels, self.in_channels, 3, 3)
         # Each 3 x 3 kernel goes to its place in the (q + 2) x (q + 2) LR pixels that a block of outputs reads.
         kernels = torch.cat(
@@ -147,98 +230,65 @@ class MetaUpscale(nn.Module):
             [F.pad(part, [i, column_q - 1 - i]) for i, part in enumerate(self.split_by_input(kernels, 1, columns))], 1
         )
         kernels = kernels.permute(2, 0, 1, 3, 4, 5).reshape(-1, self.in_channels, row_q + 2, column_q + 2)
-        below, right = -(-h // row_q), -(-w // column_q)
-        padded = F.pad(features, [1, right * column_q + 1 - w, 1, below * row_q + 1 - h])
+        # Blocks begin at multiples of q in the whole image.
+        top, left = origin[0] % row_q, origin[1] % column_q
+        below, right = -(-(top + h) // row_q), -(-(left + w) // column_q)
+        padded = F.pad(features, [1 + left, right * column_q + 1 - w - left, 1 + top, below * row_q + 1 - h - top])
         blocks = F.conv2d(padded, kernels.to(features.dtype), stride=[row_q, column_q])
         blocks = blocks.view(n, self.out_channels, row_p, column_p, below, right).permute(0, 1, 4, 2, 5, 3)
         image = blocks.reshape(n, self.out_channels, below * row_p, right * column_p)
-        return image[:, :, : h * row_p // row_q, : w * column_p // column_q]
+        first_row, end_row = upscaled_range(h, row_p, row_q, top)
+        first_column, end_column = upscaled_range(w, column_p, column_q, left)
+        return image[:, :, first_row:end_row, first_column:end_column]
 
     def split_by_input(self, kernels: torch.Tensor, axis: int, fraction: tuple[int, int]) -> list[torch.Tensor]:
         """Split the ``p`` phases of an axis by which of the ``q`` LR pixels of a block they read."""
         p, q = fraction
-        k, _ = self.project(torch.arange(p), p, q)
-        counts: list[int] = torch.bincount(k, minlength=q).tolist()
-        return list(kernels.split_with_sizes(counts, axis))
+        # The first output of LR pixel k is the smallest i with (2 i + doubled_offset) q >= 2 p k.
+        first = [-((self.doubled_offset * q - 2 * p * k) // (2 * q)) for k in range(q + 1)]
+        return list(kernels.split_with_sizes([first[k + 1] - first[k] for k in range(q)], axis))
 
     def upscale_by_reassociation(
-        self, features: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]
+        self,
+        features: torch.Tensor,
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+        origin: tuple[int, int] = (0, 0),
     ) -> torch.Tensor:
-        """The kernel layer as a convolution at low resolution, then a product with each pixel's hidden layer."""
+        """The kernel layer as a convolution at low resolution, then a product with each pixel's hidden layer.
+
+        Every LR pixel makes the same number of outputs, as many as any needs; those that are too many are left out.
+        """
         n, h, w = features.size(0), features.size(2), features.size(3)
-        m = self.hidden.out_features
-        layer = torch.cat([self.kernel.weight.t(), self.kernel.bias.unsqueeze(0)])
-        layer = layer.view(m + 1, self.out_channels, self.in_channels, 3, 3).transpose(0, 1)
+        units, layer = self.fold(rows, columns)
+        k = units.size(1)
+        layer = layer.view(k, self.out_channels, self.in_channels, 3, 3).transpose(0, 1)
         layer = layer.reshape(-1, self.in_channels, 3, 3).to(features.dtype)
         spread = F.conv2d(features.contiguous(memory_format=torch.channels_last), layer, padding=1)
-        spread = spread.permute(0, 2, 3, 1).reshape(n, h * w, self.out_channels, m + 1)
+        spread = spread.permute(0, 2, 3, 1)
 
-        # LR rows, and columns, that make the same number of outputs are worked on together.
-        row_groups, row_order = self.group_by_outputs(h, rows)
-        column_groups, column_order = self.group_by_outputs(w, columns)
-        pixels: list[torch.Tensor] = []
-        for row_k, _ in row_groups:
-            pixels += [(row_k.unsqueeze(1) * w + column_k).flatten() for column_k, _ in column_groups]
-        spread = spread.index_select(1, torch.cat(pixels).to(features.device))
-        blocks = list(spread.split_with_sizes([pixel.size(0) for pixel in pixels], 1))
+        row_phases, row_place = self.phases(h, origin[0], rows)
+        column_phases, column_place = self.phases(w, origin[1], columns)
+        row_part = units[0] + row_phases.unsqueeze(2) * units[1]
+        column_part = (column_phases.unsqueeze(2) * units[2]).unsqueeze(1)
+        a, b = row_phases.size(1), column_phases.size(1)
+        chunk = max(1, self.chunk_elements // (w * a * b * k))
         bands: list[torch.Tensor] = []
-        for _, row_outputs in row_groups:
-            row_part = self.hidden_rows(row_outputs, rows, columns)
-            band: list[torch.Tensor] = []
-            for _, column_outputs in column_groups:
-                column_part = self.hidden_columns(column_outputs, columns)
-                band.append(self.multiply_by_hidden(blocks.pop(0), row_part, column_part))
-            bands.append(torch.cat(band, 2))
-        image = torch.cat(bands, 1).view(n, self.out_channels, row_order.size(0), column_order.size(0))
-        image = image.index_select(2, row_order.to(features.device))
-        return image.index_select(3, column_order.to(features.device))
-
-    def group_by_outputs(
-        self, size: int, fraction: tuple[int, int]
-    ) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], torch.Tensor]:
-        """Group the LR indices of an axis by how many outputs they make.
-
-        Returns:
-            For each number ``c`` the LR indices ``(g,)`` that make ``c`` outputs and these outputs ``(g, c)``; and
-            where each output index of the axis stands in the concatenation of the groups' outputs.
-        """
-        p, q = fraction
-        k, _ = self.project(torch.arange(size * p // q), p, q)
-        counts = torch.bincount(k, minlength=size)
-        first = torch.cumsum(counts, 0) - counts
-        groups: list[tuple[torch.Tensor, torch.Tensor]] = []
-        made: list[torch.Tensor] = []
-        for count in range(1, -(-p // q) + 1):
-            chosen = torch.nonzero(counts == count).flatten()
-            if chosen.size(0) > 0:
-                outputs = first[chosen].unsqueeze(1) + torch.arange(count)
-                groups.append((chosen, outputs))
-                made.append(outputs.flatten())
-        return groups, torch.argsort(torch.cat(made))
-
-    def multiply_by_hidden(self, block: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Output pixels of ``g`` LR rows and ``l`` columns that make ``a`` x ``b`` outputs each.
-
-        Args:
-            block: features after the kernel layer ``(N, g * l, C, hidden + 1)``.
-            rows: pre-activations ``(g, a, hidden)``.
-            columns: pre-activations ``(l, b, hidden)``.
-
-        Returns:
-            Pixels ``(N * C, g * a, l * b)``.
-        """
-        m, width = rows.size(2), columns.size(0)
-        a, b = rows.size(1), columns.size(1)
-        # One matrix (images and channels, hidden) for each LR pixel.
-        matrices = block.transpose(0, 1).reshape(block.size(1), -1, m + 1)
-        images = matrices.size(1)
-        chunk = max(1, self.chunk_elements // (width * a * b * m))
-        bands: list[torch.Tensor] = []
-        parts = matrices.split(chunk * width)
-        for i, band in enumerate(rows.split(chunk)):
-            hidden = F.relu(band.unsqueeze(1).unsqueeze(3) + columns.unsqueeze(1)).view(-1, a * b, m)
-            factors = parts[i].split([m, 1], 2)
-            pixels = torch.baddbmm(factors[1], factors[0], hidden.to(block.dtype).transpose(1, 2))
-            pixels = pixels.view(-1, width, images, a, b).permute(2, 0, 3, 1, 4)
-            bands.append(pixels.reshape(images, -1, width * b))
-        return torch.cat(bands, 1)
+        parts = spread.split(chunk, 1)
+        # Memory that is new for each chunk would cost more than what is done in it.
+        workspace = row_part.new_empty([min(chunk, h), w, a, b, k])
+        for i, row_band in enumerate(row_part.split(chunk)):
+            row_band = row_band.unsqueeze(1).unsqueeze(3)
+            if torch.is_grad_enabled():
+                hidden = row_band + column_part
+            else:
+                hidden = torch.add(row_band, column_part, out=workspace.narrow(0, 0, row_band.size(0)))
+            # (LR pixels, outputs of each, hidden)
+            hidden = hidden.relu_().view(-1, a * b, k).to(spread.dtype)
+            # (LR pixels, images and channels, hidden)
+            matrices = parts[i].reshape(n, -1, self.out_channels, k).transpose(0, 1).reshape(hidden.size(0), -1, k)
+            pixels = torch.bmm(matrices, hidden.transpose(1, 2))
+            pixels = pixels.view(-1, w, n * self.out_channels, a, b).permute(2, 0, 3, 1, 4)
+            bands.append(pixels.reshape(n * self.out_channels, -1, w * b))
+        image = torch.cat(bands, 1).view(n, self.out_channels, h * a, w * b)
+        return image.index_select(2, row_place).index_select(3, column_place)

@@ -76,8 +76,9 @@ def test_no_more_slices_go_together_than_allowed(shape, slice_batch_size):
     network = Recorder()
     SuperResolutionInferer(slice_batch_size)(torch.zeros(shape), network, scale=2.0)
     sizes = [len(chunk) for chunk in network.chunks]
+    volumes = shape[0] if len(shape) == 5 else 1
     assert sum(sizes) == 10
-    assert len(sizes) == math.ceil(10 / slice_batch_size)
+    assert len(sizes) == volumes * math.ceil(10 // volumes / slice_batch_size)
     assert max(sizes) <= slice_batch_size
     assert all(chunk.shape[1:] == (1, 3, 4) for chunk in network.chunks)
 
@@ -96,12 +97,12 @@ def test_progress_sees_every_chunk_once_and_the_total():
     def progress(chunks, total):
         totals.append(total)
         for chunk in chunks:
-            seen.append(len(chunk))
+            seen.append(chunk)
             yield chunk
 
-    volume = random_image(1, 1, 3, 3, 7)
+    volume = random_image(2, 1, 3, 3, 7)
     out = SuperResolutionInferer(3, progress=progress)(volume, Bicubic(), scale=2.0)
-    assert (totals, seen) == ([3], [3, 3, 1])
+    assert totals == [6] and len(set(seen)) == 6
     torch.testing.assert_close(out, SuperResolutionInferer(3)(volume, Bicubic(), scale=2.0), rtol=0, atol=0)
 
 
@@ -197,3 +198,27 @@ def test_inputs_of_another_rank_are_refused(shape):
 def test_a_batch_of_no_slices_is_refused(slice_batch_size):
     with pytest.raises(ValueError, match="slice_batch_size must be at least 1"):
         SuperResolutionInferer(slice_batch_size)
+
+
+@pytest.mark.parametrize("slice_axis", [-4, 3])
+def test_a_slice_axis_that_is_not_there_is_refused(slice_axis):
+    with pytest.raises(ValueError, match=r"slice_axis must be in \[-3, 2\]"):
+        SuperResolutionInferer(slice_axis=slice_axis)(torch.zeros(1, 1, 3, 3, 3), Bicubic(), scale=2.0)
+
+
+def test_amp_runs_the_network_in_bfloat16_and_gives_back_the_type_of_the_input():
+    def network(x, scale):
+        assert torch.nn.functional.conv2d(x, torch.ones(1, 1, 1, 1)).dtype == torch.bfloat16
+        return x.bfloat16()
+
+    images = torch.rand(2, 1, 3, 3)
+    out = SuperResolutionInferer(amp=True)(images, network, scale=1.0)
+    torch.testing.assert_close(out, images.bfloat16().float(), rtol=0, atol=0)
+
+
+def test_the_network_learns_through_the_inferer():
+    images = random_image(1, 1, 3, 3, 2).requires_grad_()
+    SuperResolutionInferer(1)(images, Bicubic(), scale=2.0).square().sum().backward()
+    through, direct = images.grad, images.detach().clone().requires_grad_()
+    sum(Bicubic()(direct[..., i], 2.0).square().sum() for i in range(2)).backward()
+    torch.testing.assert_close(through, direct.grad, rtol=0, atol=1e-12)

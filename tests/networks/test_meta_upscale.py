@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from miassr_monai.networks import MetaUpscale
+from miassr_monai.networks.meta_upscale import project
 
 OFFSETS = {"center": Fraction(1, 2), "corner": Fraction(0)}
 PROJECTIONS = pytest.mark.parametrize("projection", OFFSETS)
@@ -113,12 +114,96 @@ def test_the_two_ways_agree_at_every_size(projection, scale, h, w, seed):
     torch.testing.assert_close(by_phase, by_reassociation, rtol=0, atol=1e-12)
 
 
+ANY_SCALE = st.one_of(
+    st.floats(1.0, 8.0),
+    st.integers(10, 80).map(lambda tenths: tenths / 10),
+    st.integers(1, 7).map(lambda k: 1.1 * k),
+    st.tuples(st.integers(1, 8), st.sampled_from([-1e-4, -1e-9, 1e-9, 1e-4])).map(lambda x: max(1.0, sum(x))),
+)
+ANY_SIZE = st.one_of(st.integers(1, 300), st.sampled_from([6, 203]))
+
+
+@PROJECTIONS
+@settings(deadline=None, max_examples=200)
+@given(scale=ANY_SCALE, size=ANY_SIZE)
+def test_size_index_and_phase_are_those_of_rational_arithmetic(projection, scale, size):
+    p, q = exact(scale).as_integer_ratio()
+    k, r = project(size, 0, p, q, int(2 * OFFSETS[projection]), torch.device("cpu"))
+    u = [(i + OFFSETS[projection]) / exact(scale) for i in range(math.floor(size * exact(scale)))]
+    assert k.tolist() == [math.floor(x) for x in u]
+    assert r.tolist() == [float(x - math.floor(x)) for x in u]
+
+
 @PROJECTIONS
 @settings(deadline=None, max_examples=60)
-@given(scale=st.floats(1.0, 8.0), h=st.integers(1, 12), w=st.integers(1, 12))
-def test_output_size_is_the_exact_floor(projection, scale, h, w):
-    image = MetaUpscale(1, 1, 2, projection=projection)(torch.zeros(1, 1, h, w), scale)
-    assert image.shape == (1, 1, math.floor(h * exact(scale)), math.floor(w * exact(scale)))
+@given(scale=ANY_SCALE, size=ANY_SIZE, pixels=st.randoms(use_true_random=False))
+def test_a_long_row_matches_the_kernels_of_float64(projection, scale, size, pixels):
+    """A few output pixels of a long row, each with the kernel predicted for it in float64."""
+    m = MetaUpscale(3, 1, 8, projection=projection)
+    wide = deepcopy(m).double()
+    row = torch.randn(1, 3, 1, size)
+    image = m(row, scale).detach()
+    s, o = exact(scale), OFFSETS[projection]
+    assert image.shape == (1, 1, math.floor(s), math.floor(size * s))
+    padded = torch.nn.functional.pad(row.double(), [1, 1, 1, 1])
+    for _ in range(8):
+        i, j = pixels.randrange(image.size(2)), pixels.randrange(image.size(3))
+        y, x = (i + o) / s, (j + o) / s
+        query = torch.tensor([float(1 / s), float(y - math.floor(y)), float(x - math.floor(x))], dtype=torch.float64)
+        kernel = wide.kernel(wide.hidden(query).relu()).view(3, 3, 3)
+        patch = padded[0, :, math.floor(y) : math.floor(y) + 3, math.floor(x) : math.floor(x) + 3]
+        assert image[0, 0, i, j].item() == pytest.approx((patch * kernel).sum().item(), rel=1e-5, abs=1e-5)
+
+
+@PROJECTIONS
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("scale", [1.5, 2.0, 2.3])
+@pytest.mark.parametrize("origin", [(0, 0), (3, 5), (4, 10)])
+def test_a_part_of_an_image_has_the_phases_of_its_place_in_the_whole(projection, way, scale, origin):
+    m = MetaUpscale(2, 1, 6, projection=projection)
+    features, fraction = torch.randn(1, 2, 16, 20), exact(scale).as_integer_ratio()
+    top, left = origin
+    part = getattr(m, way)(features[:, :, top:12, left:18], fraction, fraction, origin)
+    first_row, first_column = (math.ceil(n * exact(scale)) for n in origin)
+    whole = getattr(m, way)(features, fraction, fraction)
+    whole = whole[..., first_row : math.floor(12 * exact(scale)), first_column : math.floor(18 * exact(scale))]
+    assert part.shape == whole.shape
+    # Kernels reach one LR pixel past the part, which is zero there: leave out what it makes.
+    edge = math.ceil(scale)
+    torch.testing.assert_close(part[..., edge:-edge, edge:-edge], whole[..., edge:-edge, edge:-edge], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2.0, 2.3])
+def test_a_module_that_inferred_first_can_be_trained(scale):
+    m, features = MetaUpscale(2, 1, 4).double(), torch.randn(1, 2, 7, 9, dtype=torch.float64)
+    with torch.inference_mode():
+        image = m(features, scale)
+    m(features, scale).sum().backward()
+    assert all(parameter.grad is not None for parameter in m.parameters())
+    torch.testing.assert_close(m(features, scale), image.clone(), rtol=0, atol=1e-12)
+
+
+def test_units_of_one_sign_fold_into_three():
+    """Of units that are always positive only the linear part is left, of units that are always negative nothing."""
+    m = MetaUpscale(2, 1, 5)
+    with torch.no_grad():
+        m.hidden.weight.copy_(torch.tensor([[1.0, 0.5, 0.5], [1, -1, 1], [0, 1, 1], [0, -1, 1], [-1, 0.5, 0.5]]))
+        m.hidden.bias.copy_(torch.tensor([0.1, 1.0, -3.0, -0.5, 0.0]))
+    units, layer = m.fold((2, 1), (2, 1))
+    # Units 0 and 1 are always on, 2 is always off, 3 and 4 change sign between phases.
+    assert units.shape == (3, 2 + 3) and layer.shape == (5, 18)
+    on = m.kernel.weight[:, :2]
+    constant, slopes = torch.tensor([0.6, 1.5]), torch.tensor([[0.5, 0.5], [-1.0, 1.0]])
+    expected = torch.stack([m.kernel.bias + on @ constant, on @ slopes[:, 0], on @ slopes[:, 1]])
+    torch.testing.assert_close(layer[2:], expected)
+    torch.testing.assert_close(units[:, :2], torch.tensor([[-0.5, -0.5], [-1.0, 0.5], [1.0, 0.5]]))
+
+
+def test_layout_of_the_features_does_not_change_the_image():
+    m, features = MetaUpscale(8, 2, 16), torch.randn(2, 8, 6, 7)
+    for scale in (2.0, 2.3):
+        laid_out = m(features.contiguous(memory_format=torch.channels_last), scale)
+        torch.testing.assert_close(laid_out, m(features, scale), rtol=0, atol=1e-5)
 
 
 @PROJECTIONS
@@ -161,7 +246,7 @@ def test_unequal_scales_need_an_anisotropic_module():
 def test_the_cheaper_way_is_taken(monkeypatch, size, scale, way):
     taken = []
     for name in WAYS:
-        monkeypatch.setattr(MetaUpscale, name, lambda self, features, p, q, name=name: taken.append(name))
+        monkeypatch.setattr(MetaUpscale, name, lambda *args, name=name: taken.append(name))
     MetaUpscale()(torch.zeros(1, 64, size, size), scale)
     assert taken == [way]
 
