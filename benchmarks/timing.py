@@ -14,7 +14,10 @@ import torch
 
 
 def interleave(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:
-    """Seconds (median, minimum, maximum) of each piece of work, run once a round after a round that is not counted."""
+    """Seconds (median, mean, minimum, maximum) of each piece of work, one after the other in each round.
+
+    The first round is not counted.
+    """
     times: dict[str, list[float]] = {name: [] for name in work}
     for number in range(rounds + 1):
         for name, run in work.items():
@@ -25,7 +28,12 @@ def interleave(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
             if number:
                 times[name].append(time.perf_counter() - start)
     return {
-        name: {"median": statistics.median(values), "min": min(values), "max": max(values)}
+        name: {
+            "median": statistics.median(values),
+            "mean": statistics.fmean(values),
+            "min": min(values),
+            "max": max(values),
+        }
         for name, values in times.items()
     }
 

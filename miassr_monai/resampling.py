@@ -14,7 +14,7 @@ import torch
 
 from miassr_monai.geometry import axis_scales, downscaled_size, nearest_fraction, upscaled_range
 
-__all__ = ["bicubic_downsample", "bicubic_upscale", "gaussian_downsample"]
+__all__ = ["bicubic_axis", "bicubic_downsample", "bicubic_upscale", "gaussian_downsample"]
 
 # Full width at half maximum of a Gaussian, in standard deviations.
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
@@ -75,11 +75,40 @@ def gaussian_matrix(in_size: int, out_size: int, step_numerator: int, step_denom
     return fold_taps(whole.unsqueeze(1) + offset, weight / weight.sum(1, keepdim=True), in_size)
 
 
-def apply_matrices(image: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Resample an image ``(..., h, w)`` by ``rows (h', h)`` and ``columns (w', w)``; integers become float32."""
-    # In float64, which autocast leaves alone: interpolation weights want more digits than half precision has.
-    resampled = rows.to(image.device) @ image.to(rows.dtype) @ columns.to(image.device).t()
-    return resampled.to(image.dtype if image.is_floating_point() else torch.float32)
+def apply_matrices(
+    image: torch.Tensor, rows: torch.Tensor | None, columns: torch.Tensor | None, chunk_elements: int = 1 << 22
+) -> torch.Tensor:
+    """Resample an image ``(..., h, w)`` by ``rows (h', h)`` and ``columns (w', w)``; integers become float32.
+
+    ``None`` leaves an axis as it is. Of a stack of planes, as many as have
+    ``chunk_elements`` are worked on at a time, which bounds the memory.
+    """
+    dtype = image.dtype if image.is_floating_point() else torch.float32
+    if rows is None and columns is None:
+        return image.to(dtype)
+    planes = image.reshape(-1, image.size(-2), image.size(-1))
+    done: list[torch.Tensor] = []
+    for part in planes.split(max(1, chunk_elements // (planes.size(1) * planes.size(2)))):
+        # In float64, which autocast leaves alone: interpolation weights want more digits than half precision has.
+        part = part.to(torch.float64)
+        if rows is not None:
+            part = rows.to(image.device) @ part
+        if columns is not None:
+            part = part @ columns.to(image.device).t()
+        done.append(part.to(dtype))
+    resampled = torch.cat(done)
+    shape = list(image.shape[:-2])
+    shape.extend(resampled.shape[1:])
+    return resampled.view(shape)
+
+
+def cubic_upscale_matrix(size: int, scale: float, origin: int) -> torch.Tensor | None:
+    """Matrix of an axis of which ``size`` samples from ``origin`` on are given; ``None`` at scale 1."""
+    p, q = nearest_fraction(scale)
+    if p == q:
+        return None
+    first, end = upscaled_range(size, p, q, origin)
+    return cubic_matrix(size, end - first, q, p, origin, first)
 
 
 def bicubic_upscale(
@@ -90,17 +119,28 @@ def bicubic_upscale(
     Of a part of an image that begins at LR pixel ``origin``, to the HR pixels that lie wholly within the part.
     """
     row_scale, column_scale = axis_scales(scale)
-    p, q = nearest_fraction(row_scale)
-    first, end = upscaled_range(image.size(-2), p, q, origin[0])
-    rows = cubic_matrix(image.size(-2), end - first, q, p, origin[0], first)
-    p, q = nearest_fraction(column_scale)
-    first, end = upscaled_range(image.size(-1), p, q, origin[1])
-    columns = cubic_matrix(image.size(-1), end - first, q, p, origin[1], first)
+    rows = cubic_upscale_matrix(image.size(-2), row_scale, origin[0])
+    columns = cubic_upscale_matrix(image.size(-1), column_scale, origin[1])
     return apply_matrices(image, rows, columns)
 
 
+def bicubic_axis(image: torch.Tensor, axis: int, size: int, done: float, scale: float) -> torch.Tensor:
+    """Bicubic interpolation along one axis to scale ``scale``, of an image that is at scale ``done`` there already.
+
+    Args:
+        image: any number of axes, at least two.
+        axis: the axis to resample.
+        size: its new size.
+        done: samples of the image per sample of the original.
+        scale: wanted samples per sample of the original.
+    """
+    (p, q), (done_p, done_q) = nearest_fraction(scale), nearest_fraction(done)
+    matrix = cubic_matrix(image.size(axis), size, done_p * q, done_q * p)
+    return apply_matrices(image.movedim(axis, -1), None, matrix).movedim(-1, axis)
+
+
 def downsample(
-    image: torch.Tensor, scale: float | tuple[float, float], matrix: Callable[[int, int, int, int], torch.Tensor]
+    image: torch.Tensor, scale: float | tuple[float, float], matrix: Callable[[int, int, int, int], torch.Tensor | None]
 ) -> torch.Tensor:
     """Resample ``(..., H, W)`` at the centres of the LR pixels by the matrix of each axis.
 
@@ -121,7 +161,7 @@ def downsample(
 
 def bicubic_downsample(image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
     """Sample ``(..., H, W)`` at the centres of the ``floor(H / s)`` x ``floor(W / s)`` LR pixels; no anti-aliasing."""
-    return downsample(image, scale, cubic_matrix)
+    return downsample(image, scale, lambda size, small, p, q: None if p == q else cubic_matrix(size, small, p, q))
 
 
 def gaussian_downsample(image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:

@@ -15,9 +15,11 @@ class Bicubic(nn.Module):
 
     Attributes:
         halo: how many LR pixels around its own an output depends on.
+        anisotropic: rows and columns may have different scales.
     """
 
     halo = 3
+    anisotropic = True
 
     def forward(
         self, x: torch.Tensor, scale: float | tuple[float, float], origin: tuple[int, int] = (0, 0)

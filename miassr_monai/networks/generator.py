@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from monai.utils import look_up_option
 from torch import nn
 
 from miassr_monai.networks.edsr import EDSR
-from miassr_monai.networks.meta_upscale import MetaUpscale
+from miassr_monai.networks.meta_upscale import PROJECTIONS, MetaUpscale
 from miassr_monai.resampling import bicubic_upscale
 
 __all__ = ["MetaSRGenerator"]
@@ -48,6 +50,7 @@ class MetaSRGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
+        self.anisotropic = anisotropic
         self.skip = look_up_option(skip, {"bicubic", None})
         self.adds_bicubic = skip == "bicubic"
         self.trunk = EDSR(2, in_channels, width=width, depth=depth)
@@ -57,6 +60,34 @@ class MetaSRGenerator(nn.Module):
         self.residual_scale = 1.0 / hidden_channels
         # The trunk's, the 3 x 3 neighbourhood, and one where an HR pixel straddles two LR pixels.
         self.halo = self.trunk.halo + 2
+
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, torch.Tensor]) -> MetaSRGenerator:
+        """The generator that a state dictionary belongs to: its form follows from the weights alone.
+
+        Args:
+            weights: state dictionary of a generator, as ``model.pt`` of the bundle has it.
+
+        Raises:
+            ValueError: when it is not the state dictionary of such a generator.
+        """
+        try:
+            width, in_channels = weights["trunk.head.weight"].shape[:2]
+            hidden_channels, inputs = weights["meta_upscale.hidden.weight"].shape
+            depth = sum(key.startswith("trunk.body.") and key.endswith(".body.0.weight") for key in weights)
+            generator = cls(
+                in_channels,
+                width=width,
+                depth=depth,
+                hidden_channels=hidden_channels,
+                projection=PROJECTIONS[int(weights["meta_upscale._extra_state"])],
+                anisotropic=inputs == 4,
+                skip="bicubic" if bool(weights["_extra_state"]) else None,
+            )
+            generator.load_state_dict(weights)
+        except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+            raise ValueError(f"these are not the weights of a MetaSRGenerator ({error}).") from error
+        return generator
 
     def get_extra_state(self) -> torch.Tensor:
         """Whether bicubic interpolation is added, saved with the weights because they are wrong otherwise."""

@@ -15,6 +15,7 @@ __all__ = ["MetaUpscale"]
 
 # Twice the offset of an output pixel within itself at which it is projected onto the LR grid.
 DOUBLED_OFFSET = {"corner": 0, "center": 1}
+PROJECTIONS = {doubled: name for name, doubled in DOUBLED_OFFSET.items()}
 
 
 def project(
@@ -118,7 +119,7 @@ class MetaUpscale(nn.Module):
 
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Refuse weights that were trained for another projection."""
-        trained = {doubled: name for name, doubled in DOUBLED_OFFSET.items()}[int(state)]
+        trained = PROJECTIONS[int(state)]
         if trained != self.projection:
             raise ValueError(
                 f"these weights were trained with projection={trained!r}, but the network was built with "

@@ -11,7 +11,26 @@ from monai.data.meta_obj import get_track_meta
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TransformBackends, convert_data_type, convert_to_tensor
 
-__all__ = ["ScaleToUnitRange", "ScaleToUnitRanged"]
+__all__ = ["ScaleToUnitRange", "ScaleToUnitRanged", "intensity_range"]
+
+
+def intensity_range(img: torch.Tensor, lower: float, upper: float, window: bool = False) -> tuple[float, float]:
+    """The intensities that become 0 and 1: two percentiles of an image, or a window as it is.
+
+    Raises:
+        ValueError: when the percentiles are equal, or the image holds values that are not finite.
+    """
+    if not torch.isfinite(img).all():
+        raise ValueError("the image holds NaN or infinite values, so its intensities cannot be mapped to [0, 1].")
+    if window:
+        return lower, upper
+    low, high = (float(v) for v in np.percentile(convert_data_type(img, np.ndarray)[0], (lower, upper)))
+    if not low < high:
+        raise ValueError(
+            f"the image is constant ({low:g}) between its percentiles {lower:g} and {upper:g}, "
+            "so its intensities cannot be mapped to [0, 1]."
+        )
+    return low, high
 
 
 class ScaleToUnitRange(InvertibleTransform):
@@ -46,17 +65,7 @@ class ScaleToUnitRange(InvertibleTransform):
             ValueError: when the image is constant, so that it has no range, or holds values that are not finite.
         """
         img = convert_to_tensor(img, dtype=torch.float32, track_meta=get_track_meta())
-        if not torch.isfinite(img).all():
-            raise ValueError("the image holds NaN or infinite values, so its intensities cannot be mapped to [0, 1].")
-        low, high = self.lower, self.upper
-        if not self.window:
-            values = convert_data_type(img, np.ndarray)[0]
-            low, high = (float(v) for v in np.percentile(values, (self.lower, self.upper)))
-        if not low < high:
-            raise ValueError(
-                f"the image is constant ({low:g}) between its percentiles {self.lower:g} and {self.upper:g}, "
-                "so its intensities cannot be mapped to [0, 1]."
-            )
+        low, high = intensity_range(img, self.lower, self.upper, self.window)
         out = (img - low) / (high - low)
         if self.clip:
             out = out.clamp(0.0, 1.0)

@@ -1,0 +1,15 @@
+"""Super-resolution for users: of a file, an array or a volume, and as a stage of a MONAI pipeline."""
+
+from miassr_monai.prediction.model import TrainedModel, default_bundle, load_model
+from miassr_monai.prediction.predictor import Predictor, SuperResolutionWarning
+from miassr_monai.prediction.super_resolve import SuperResolve, SuperResolved
+
+__all__ = [
+    "Predictor",
+    "SuperResolutionWarning",
+    "SuperResolve",
+    "SuperResolved",
+    "TrainedModel",
+    "default_bundle",
+    "load_model",
+]

@@ -1,0 +1,167 @@
+"""What is asked of a super-resolution, axis by axis, and what a careful user should know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monai.data import MetaTensor
+
+from miassr_monai.prediction.model import TrainedModel
+
+__all__ = ["Plan", "make_plan", "warnings_of"]
+
+MAX_SCALE = 8.0
+# Spacings that differ by less than this part count as equal: headers are rounded.
+TOLERANCE = 1e-3
+# NIfTI's codes of a unit of length, in mm.
+MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+# A part of the voxels at the highest intensity above which an image looks clipped.
+CLIPPED_SHARE = 0.005
+# The Hounsfield units of air and of nothing else.
+LOWEST_MR = -500
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do with a volume ``(C, h, w, d)``.
+
+    Attributes:
+        factors: HR samples per LR sample along each axis.
+        slice_axis: spatial axis across the slices.
+        spacing: of the input, in mm.
+    """
+
+    factors: tuple[float, float, float]
+    slice_axis: int
+    spacing: tuple[float, float, float]
+
+    @property
+    def in_plane(self) -> tuple[float, float]:
+        """Factors of the two axes of a slice."""
+        first, second = (f for axis, f in enumerate(self.factors) if axis != self.slice_axis)
+        return first, second
+
+    @property
+    def through_plane(self) -> float:
+        """Factor across the slices."""
+        return self.factors[self.slice_axis]
+
+
+def find_slice_axis(shape: Sequence[int], spacing: Sequence[float]) -> int:
+    """The axis with one sample, or else with the largest spacing, the last of several."""
+    single = [axis for axis, size in enumerate(shape) if size == 1]
+    if single:
+        return single[-1]
+    largest = max(spacing)
+    return max(axis for axis, step in enumerate(spacing) if step >= largest * (1 - TOLERANCE))
+
+
+def make_plan(
+    volume: MetaTensor,
+    *,
+    scale: float | Sequence[float] | None,
+    spacing: float | Sequence[float] | None,
+    slice_axis: int | None,
+) -> Plan:
+    """Factors of a volume ``(C, h, w, d)`` for a wanted scale or spacing.
+
+    Args:
+        volume: with its affine.
+        scale: HR samples per LR sample: one number for the two axes of a slice, or one for each axis.
+        spacing: wanted, in mm: one number for all axes, or one for each. An axis of one sample keeps its own.
+        slice_axis: spatial axis across the slices; the one with the largest spacing unless given.
+
+    Raises:
+        ValueError: when not one of ``scale`` and ``spacing`` is given, or what is given cannot be done.
+    """
+    if (scale is None) == (spacing is None):
+        raise ValueError("give a scale or a spacing, one of the two.")
+    unit = MILLIMETRES.get(int(volume.meta.get("xyzt_units", 0)) % 8, 1.0)
+    steps = tuple(float(step) * unit for step in volume.pixdim)
+    shape = volume.shape[1:]
+    axis = find_slice_axis(shape, steps) if slice_axis is None else slice_axis
+    if not -3 <= axis < 3:
+        raise ValueError(f"slice_axis must be 0, 1 or 2, got {axis}.")
+    axis %= 3
+    if scale is not None:
+        values = as_numbers(scale, "scale")
+        factors = [values[0] if a != axis else 1.0 for a in range(3)] if len(values) == 1 else pad(values, axis, 1.0)
+    else:
+        values = as_numbers(spacing, "spacing")
+        wanted = values * 3 if len(values) == 1 else pad(values, axis, steps[axis])
+        if min(wanted) <= 0:
+            raise ValueError(f"the spacing must be above 0 mm, got {spacing}.")
+        factors = [1.0 if n == 1 else step / w for n, step, w in zip(shape, steps, wanted, strict=True)]
+    factors = [1.0 if abs(f - 1.0) < TOLERANCE else f for f in factors]
+    check_factors(factors, steps, scale, spacing)
+    if any(f > 1 and n == 1 for f, n in zip(factors, shape, strict=True)):
+        raise ValueError("an axis with one sample cannot be super-resolved: give it the scale 1.")
+    return Plan(tuple(factors), axis, steps)
+
+
+def as_numbers(value: float | Sequence[float], name: str) -> list[float]:
+    """One number or a sequence of them as a list."""
+    try:
+        numbers = [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) not in (1, 2, 3):
+        raise ValueError(f"{name} must be a number or one number for each axis, got {value!r}.")
+    return numbers
+
+
+def pad(values: list[float], axis: int, own: float) -> list[float]:
+    """Two values for the axes of a slice, and the slice axis's own."""
+    return [*values[:axis], own, *values[axis:]] if len(values) == 2 else values
+
+
+def check_factors(factors: list[float], steps: tuple[float, ...], scale: Any, spacing: Any) -> None:
+    """Refuse factors that cannot be done."""
+    for axis, factor in enumerate(factors):
+        if not 1.0 <= factor <= MAX_SCALE:
+            if scale is not None:
+                raise ValueError(f"the scale must be in [1, {MAX_SCALE:g}] along each axis, got {scale}.")
+            raise ValueError(
+                f"axis {axis} has a spacing of {steps[axis]:.4g} mm, and {spacing} would be a scale of {factor:.4g} "
+                f"along it: give a spacing for each axis that leads to scales in [1, {MAX_SCALE:g}]."
+            )
+    if max(factors) == 1.0:
+        raise ValueError("there is nothing to do: the scale is 1 along every axis.")
+
+
+def warnings_of(volume: MetaTensor, plan: Plan, model: TrainedModel, window: Sequence[float] | None) -> list[str]:
+    """What about a volume and a plan is outside what the model was made for."""
+    found: list[str] = []
+    trained = model.trained_for
+    low, high = trained.get("scales", (0.0, float("inf")))
+    outside = sorted({f for f in plan.factors if f > 1 and not low <= f <= high})
+    if outside:
+        found.append(
+            f"the scale {outside[-1]:.4g} is outside the range that the model was trained for, {low} to {high}"
+        )
+    low, high = trained.get("spacing_mm", (0.0, float("inf")))
+    made = [step / f for step, f in zip(plan.spacing, plan.factors, strict=True) if f > 1]
+    if "spacing_mm" in trained and (min(made) < low * (1 - TOLERANCE) or max(made) > high * (1 + TOLERANCE)):
+        found.append(
+            f"the spacing made, {min(made):.3g} to {max(made):.3g} mm, is outside that of the training images, "
+            f"{low} to {high} mm"
+        )
+    modality = volume.meta.get("modality")
+    looks_like_ct = modality == "CT" or (modality is None and volume.min().item() <= LOWEST_MR)
+    modalities = trained.get("modalities")
+    if modalities and (modality or ("CT" if looks_like_ct else modalities[0])) not in modalities:
+        kind = modality or "CT, by its intensities,"
+        found.append(f"the image is {kind} and the model was trained on {' and '.join(modalities)}")
+    if looks_like_ct and window is None:
+        found.append("CT without a window: give the Hounsfield units that matter, such as window=(-160, 240)")
+    if not getattr(model.network, "anisotropic", False):
+        if plan.in_plane[0] != plan.in_plane[1]:
+            found.append("the axes of a slice have unequal scales, which the model cannot do: the rest is bicubic")
+        if plan.through_plane > 1:
+            found.append("the model has no weights for the axis across the slices: it is upscaled by bicubic")
+    clipped = max((channel == channel.max()).float().mean().item() for channel in volume)
+    if clipped > CLIPPED_SHARE:
+        found.append(f"{clipped:.1%} of the voxels have the highest intensity: the image looks clipped")
+    return found

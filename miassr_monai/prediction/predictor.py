@@ -1,0 +1,219 @@
+"""Super-resolution of whatever a user has: a file, an array, a tensor or a MetaTensor."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.data.utils import to_affine_nd
+from monai.utils import look_up_option
+from torch import nn
+
+from miassr_monai.data import load_volume
+from miassr_monai.geometry import upscaled_size, zoomed_affine
+from miassr_monai.inferers import SuperResolutionInferer
+from miassr_monai.metrics import back_project, consistency_rmse
+from miassr_monai.prediction.model import TrainedModel, load_model
+from miassr_monai.prediction.plan import Plan, make_plan, warnings_of
+from miassr_monai.prediction.report import make_report
+from miassr_monai.resampling import bicubic_axis
+from miassr_monai.transforms import paper_degradation, psf_degradation
+from miassr_monai.transforms.unit_range import intensity_range
+
+__all__ = ["Predictor", "SuperResolutionWarning"]
+
+DEGRADATIONS = {"paper": paper_degradation, "psf": psf_degradation}
+# An array with more channels than this is rather a volume without a channel axis.
+MAX_CHANNELS = 64
+
+
+class SuperResolutionWarning(UserWarning):
+    """A request is outside what the model was made for."""
+
+
+class Predictor:
+    """Super-resolve images and volumes: construct once, call often.
+
+    Slices are super-resolved in their plane. Where a scale across the slices is asked for, too, a network for unequal
+    scales goes through both orthogonal planes and the results are averaged; a network without upscales that axis by
+    bicubic interpolation, and the report says so.
+
+    Args:
+        model: bundle folder; weights file; ``"bicubic"``; a network; or ``None`` for the bundle of this package.
+        device: where to run; the first GPU, or the CPU where there is none, unless given.
+        amp: run the network in bfloat16: faster, differences of about 1e-3 of the intensity range.
+        percentiles: of each channel, that become 0 and 1 for the network.
+        window: intensities that become 0 and 1 instead, as CT needs: (lower, upper) in Hounsfield units.
+        slice_axis: spatial axis across the slices; the one with the largest spacing unless given.
+        slice_batch_size: slices that go through the network together.
+        tile_size: slices longer than this (LR pixels) along an axis go through the network in tiles; it bounds the
+            memory, not the result.
+        consistency: ``"report"`` measures how far the output, degraded again, is from the input; ``"project"`` first
+            corrects the output by iterated back-projection; ``None`` does neither.
+        strict: raise a ``ValueError`` where there would be a warning.
+        progress: show the progress, such as ``tqdm``; called on an iterable with ``total``.
+
+    Attributes:
+        model: the :class:`TrainedModel`.
+        report: of the last call: geometry of input and output, model, versions, time, warnings, consistency.
+
+    Example::
+
+        predictor = Predictor()
+        fine = predictor("t1.nii.gz", scale=2.5)
+        print(fine.affine, predictor.report["consistency"])
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike | nn.Module | TrainedModel | None = None,
+        *,
+        device: str | torch.device | None = None,
+        amp: bool = False,
+        percentiles: tuple[float, float] = (0.0, 99.95),
+        window: tuple[float, float] | None = None,
+        slice_axis: int | None = None,
+        slice_batch_size: int = 1,
+        tile_size: int = 512,
+        consistency: str | None = "report",
+        strict: bool = False,
+        progress: Callable[..., Any] | None = None,
+    ) -> None:
+        self.model = model if isinstance(model, TrainedModel) else load_model(model, device)
+        if window is not None and not window[0] < window[1]:
+            raise ValueError(f"the window's lower end must be below its upper end, got {window}.")
+        self.percentiles = percentiles
+        self.window = window
+        self.slice_axis = slice_axis
+        self.consistency = look_up_option(consistency, {"report", "project", None})
+        self.degradation = DEGRADATIONS[self.model.trained_for.get("degradation", "paper")]
+        self.strict = strict
+        parameter = next(self.model.network.parameters(), None)
+        self.inferer = partial(
+            SuperResolutionInferer,
+            slice_batch_size,
+            tile_size=tile_size,
+            amp=amp,
+            device=None if parameter is None else parameter.device,
+            progress=progress,
+        )
+        self.report: dict[str, Any] = {}
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        image: str | os.PathLike | np.ndarray | torch.Tensor,
+        *,
+        scale: float | Sequence[float] | None = None,
+        spacing: float | Sequence[float] | None = None,
+    ) -> MetaTensor:
+        """Super-resolve an image.
+
+        Args:
+            image: file or DICOM folder, see :func:`load_volume`; or channel first ``(C, h, w)`` or ``(C, h, w, d)``.
+                Each channel (time, echo, modality) is super-resolved by itself by a network with one channel. Only a
+                file and a MetaTensor have an affine; anything else has a spacing of 1.
+            scale: HR samples per LR sample: one number for the two axes of a slice, or one for each axis.
+            spacing: wanted, in mm: one number for all axes, or one for each.
+
+        Returns:
+            float32 ``(C, floor(s h), floor(s w)[, floor(s d)])`` with the affine of the finer grid, in the input's
+            intensity units.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+            ValueError: when the image, the scale or the spacing cannot be worked on; with ``strict``, also where there
+                would be a warning.
+        """
+        start = time.perf_counter()
+        given = as_volume(image)
+        data = given.as_tensor()
+        volume = MetaTensor(data if given.ndim == 4 else data.unsqueeze(-1), meta=given.meta)
+        volume.affine = to_affine_nd(3, given.affine)
+        if volume.shape[0] % self.channels:
+            raise ValueError(f"the model needs {self.channels} channels, but the image has {volume.shape[0]}.")
+        plan = make_plan(volume, scale=scale, spacing=spacing, slice_axis=2 if given.ndim == 3 else self.slice_axis)
+        found = warnings_of(volume, plan, self.model, self.window)
+        if found and self.strict:
+            raise ValueError(f"{found[0]}.")
+        for message in found:
+            warnings.warn(f"{message}.", SuperResolutionWarning, stacklevel=2)
+
+        ranges = [self.range_of(channel) for channel in volume.as_tensor()]
+        low, width = (torch.tensor(v).view(-1, 1, 1, 1) for v in zip(*((a, b - a) for a, b in ranges), strict=True))
+        unit = (volume.as_tensor() - low) / width
+        fine = self.super_resolve(unit, plan)
+        rmse = None
+        if self.consistency == "project":
+            fine = back_project(unit, fine, plan.factors, plan.slice_axis, self.degradation)
+        if self.consistency is not None:
+            rmse = consistency_rmse(unit, fine, plan.factors, plan.slice_axis, self.degradation)
+        fine = fine.mul_(width).add_(low)
+
+        result = MetaTensor(fine.squeeze(-1) if given.ndim == 3 else fine, meta=given.meta)
+        result.affine = zoomed_affine(given.affine, plan.factors[: given.affine.shape[-1] - 1])
+        self.report = make_report(volume, result, plan, self.model, found, rmse, time.perf_counter() - start)
+        return result
+
+    @property
+    def channels(self) -> int:
+        """Channels that the network sees together."""
+        return getattr(self.model.network, "in_channels", 1)
+
+    def range_of(self, channel: torch.Tensor) -> tuple[float, float]:
+        """Intensities of a channel that become 0 and 1."""
+        lower, upper = self.window or self.percentiles
+        return intensity_range(channel, lower, upper, self.window is not None)
+
+    def super_resolve(self, volume: torch.Tensor, plan: Plan) -> torch.Tensor:
+        """Super-resolve a volume ``(C, h, w, d)`` with intensities in [0, 1]: in plane, then across the slices."""
+        network, slice_axis = self.model.network, plan.slice_axis
+        anisotropic = getattr(network, "anisotropic", False)
+        in_plane = [axis for axis in range(3) if axis != slice_axis]
+        sizes = [upscaled_size(n, f) for n, f in zip(volume.shape[1:], plan.factors, strict=True)]
+        volume = volume.unflatten(0, (-1, self.channels))
+        done = [1.0, 1.0, 1.0]
+        common = min(plan.in_plane)
+        if anisotropic and max(plan.in_plane) > 1:
+            volume = self.inferer(slice_axis=slice_axis)(volume, network, scale=plan.in_plane)
+            done = [1.0 if axis == slice_axis else f for axis, f in enumerate(plan.factors)]
+        elif common > 1:
+            volume = self.inferer(slice_axis=slice_axis)(volume, network, scale=common)
+            done = [1.0 if axis == slice_axis else common for axis in range(3)]
+        if anisotropic and plan.through_plane > 1:
+            views = []
+            for axis in in_plane:
+                scales = tuple(plan.through_plane if a == slice_axis else 1.0 for a in range(3) if a != axis)
+                views.append(self.inferer(slice_axis=axis)(volume, network, scale=scales))
+            volume = views[0].add_(views[1]).div_(2)
+            done[slice_axis] = plan.through_plane
+        for axis in range(3):
+            if done[axis] != plan.factors[axis]:
+                volume = bicubic_axis(volume, axis + 2, sizes[axis], done[axis], plan.factors[axis])
+        return volume.flatten(0, 1)
+
+
+def as_volume(image: str | os.PathLike | np.ndarray | torch.Tensor) -> MetaTensor:
+    """A file, an array or a tensor as a float32 MetaTensor ``(C, h, w)`` or ``(C, h, w, d)``.
+
+    Raises:
+        ValueError: when it has another number of axes, or one of size 0.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return load_volume(image)
+    volume = image if isinstance(image, MetaTensor) else MetaTensor(torch.as_tensor(image))
+    if volume.ndim not in (3, 4) or volume.shape[0] > MAX_CHANNELS:
+        raise ValueError(
+            f"the image must be channel first, (C, h, w) or (C, h, w, d), got {tuple(volume.shape)}: "
+            "add the channel axis, such as image[None]."
+        )
+    if volume.numel() == 0:
+        raise ValueError(f"the image has an axis of size 0, its shape is {tuple(volume.shape)}.")
+    return volume.to(device="cpu", dtype=torch.float32)

@@ -1,0 +1,121 @@
+"""Super-resolution as a stage of a MONAI pipeline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
+from monai.utils import TraceKeys, TransformBackends
+
+from miassr_monai.prediction.predictor import Predictor
+
+__all__ = ["SuperResolve", "SuperResolved"]
+
+# One for each way that a process asks for, shared by all transforms.
+predictor_of = lru_cache(maxsize=8)(Predictor)
+
+
+class SuperResolve(InvertibleTransform):
+    """Super-resolve an image and set its affine; the inverse brings what was made on the fine grid back.
+
+    The model is loaded once in each process, when it is first needed, so that the transform can be sent to the workers
+    of a ``DataLoader``. The inverse resamples to the grid of the input: linearly, or by nearest neighbour where
+    MONAI's ``Invertd`` is told to (``nearest_interp=True``), as labels need.
+
+    Args:
+        scale: HR samples per LR sample: one number for the two axes of a slice, or one for each axis.
+        spacing: wanted, in mm, instead of a scale: one number for all axes, or one for each.
+        model: bundle folder or weights file; ``"bicubic"``; or ``None`` for the bundle of this package.
+        predictor_args: further arguments of :class:`Predictor`, by name.
+    """
+
+    backend = (TransformBackends.TORCH,)
+
+    def __init__(
+        self,
+        scale: float | Sequence[float] | None = None,
+        *,
+        spacing: float | Sequence[float] | None = None,
+        model: str | os.PathLike | None = None,
+        **predictor_args: Any,
+    ) -> None:
+        if (scale is None) == (spacing is None):
+            raise ValueError("give a scale or a spacing, one of the two.")
+        self.scale, self.spacing = scale, spacing
+        self.predictor_args = {"model": None if model is None else os.fspath(model), "consistency": None}
+        # Lists, as a JSON config has them, cannot be looked up.
+        self.predictor_args |= {k: tuple(v) if isinstance(v, list) else v for k, v in predictor_args.items()}
+
+    @property
+    def predictor(self) -> Predictor:
+        """The predictor of this process."""
+        return predictor_of(**self.predictor_args)
+
+    def __call__(self, img: torch.Tensor) -> MetaTensor:
+        """Super-resolve an image ``(C, h, w)`` or ``(C, h, w, d)``."""
+        fine = self.predictor(img, scale=self.scale, spacing=self.spacing)
+        if isinstance(img, MetaTensor):
+            fine.applied_operations = list(img.applied_operations)
+            source = img
+        else:
+            source = MetaTensor(torch.empty(0))
+        info = {"mode": "bilinear", "size": list(img.shape[1:]), "affine": source.affine.tolist()}
+        self.push_transform(fine, extra_info=info)
+        return fine
+
+    def inverse(self, data: torch.Tensor) -> torch.Tensor:
+        """Resample an image on the fine grid to the grid of the input."""
+        info = self.pop_transform(data)[TraceKeys.EXTRA_INFO]
+        mode = info["mode"].value if hasattr(info["mode"], "value") else info["mode"]
+        resample = SpatialResample(mode=mode, padding_mode="border", align_corners=False, dtype=torch.float64)
+        with resample.trace_transform(False):
+            coarse = resample(data, dst_affine=torch.tensor(info["affine"]), spatial_size=info["size"])
+        return coarse.to(data.dtype)
+
+
+class SuperResolved(MapTransform, InvertibleTransform):
+    """Dictionary form of :class:`SuperResolve`.
+
+    Args:
+        keys: images to super-resolve.
+        scale: see :class:`SuperResolve`.
+        spacing: see :class:`SuperResolve`.
+        model: see :class:`SuperResolve`.
+        allow_missing_keys: do not raise when a key is missing.
+        predictor_args: see :class:`SuperResolve`.
+    """
+
+    backend = SuperResolve.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        scale: float | Sequence[float] | None = None,
+        *,
+        spacing: float | Sequence[float] | None = None,
+        model: str | os.PathLike | None = None,
+        allow_missing_keys: bool = False,
+        **predictor_args: Any,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.super_resolve = SuperResolve(scale, spacing=spacing, model=model, **predictor_args)
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Super-resolve the images under ``keys``."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.super_resolve(d[key])
+        return d
+
+    def inverse(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Bring the images under ``keys`` back to the grids of the inputs."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.super_resolve.inverse(d[key])
+        return d
