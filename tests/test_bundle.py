@@ -22,6 +22,7 @@ TINY = {
     "width": 4,
     "depth": 1,
     "projection": "center",
+    "anisotropic": True,
     "skip": "bicubic",
     "critic_width": 2,
     "critic_dense_channels": 4,
@@ -104,7 +105,6 @@ def test_run_that_was_killed_and_resumed_equals_one_that_was_not(stage, trained,
 
 def test_inference_from_the_repository_root_writes_the_finer_grid_in_the_input_units(trained, dataset_dir, tmp_path):
     source = dataset_dir / "test" / "volume.nii.gz"
-    network = {key: TINY[key] for key in ("width", "depth", "projection", "skip")}
     run(
         "inference",
         "bundle/configs/inference.json",
@@ -114,7 +114,6 @@ def test_inference_from_the_repository_root_writes_the_finer_grid_in_the_input_u
         input=source,
         output_dir=tmp_path,
         scale=2.5,
-        **network,
     )
     before, after = nib.load(source), nib.load(tmp_path / "volume_x2.5.nii.gz")
     assert after.shape == (100, 90, 4)
@@ -128,7 +127,6 @@ def test_inference_from_the_repository_root_writes_the_finer_grid_in_the_input_u
 
 
 def test_evaluation_scores_every_slice_at_every_scale(trained, dataset_dir, tmp_path):
-    network = {key: TINY[key] for key in ("width", "depth", "projection", "skip")}
     printed = run(
         "evaluating",
         "configs/evaluate.json",
@@ -136,7 +134,6 @@ def test_evaluation_scores_every_slice_at_every_scale(trained, dataset_dir, tmp_
         ckpt_path=trained / "model.pt",
         output_dir=tmp_path,
         scales="[1.5, 2.5]",
-        **network,
     )
     lines = (tmp_path / "scores.csv").read_text().splitlines()
     assert len(lines) == 1 + 2 * 2 * 4
@@ -155,26 +152,26 @@ def test_training_stops_before_the_first_step_without_vgg_weights(dataset_dir, t
     assert not (tmp_path / "warmup_checkpoint.pt").exists()
 
 
-def test_weights_of_another_network_form_are_refused(trained, dataset_dir, tmp_path):
-    network = {**{key: TINY[key] for key in ("width", "depth", "projection")}, "skip": None}
+def test_a_file_that_does_not_hold_weights_is_refused_by_name(dataset_dir, tmp_path):
+    weights = tmp_path / "model.pt"
+    torch.save({"weight": torch.zeros(1)}, weights)
     done = subprocess.run(
         **command(
             "inference",
             "configs/inference.json",
-            ckpt_path=trained / "model.pt",
+            ckpt_path=weights,
             input=dataset_dir / "test",
             output_dir=tmp_path,
-            **network,
         ),
         capture_output=True,
         text=True,
     )
     assert done.returncode != 0
-    assert "these weights were trained with skip='bicubic'" in done.stderr
+    assert f"{weights} does not hold the weights of a generator" in done.stderr
 
 
 @pytest.mark.parametrize(("workflow_type", "name"), [("train", "train"), ("infer", "inference"), ("infer", "evaluate")])
-def test_config_has_every_property_that_monai_requires(workflow_type, name, dataset_dir, tmp_path):
+def test_config_has_every_property_that_monai_requires(workflow_type, name, trained, dataset_dir, tmp_path):
     workflow = ConfigWorkflow(
         config_file=str(BUNDLE / f"configs/{name}.json"),
         workflow_type=workflow_type,
@@ -182,6 +179,7 @@ def test_config_has_every_property_that_monai_requires(workflow_type, name, data
         bundle_root=str(BUNDLE),
         dataset_dir=str(dataset_dir),
         output_dir=str(tmp_path),
+        ckpt_path=str(trained / "model.pt"),
         **{key: value for key, value in TINY.items() if key != "val_scales"},
     )
     workflow.initialize()
@@ -196,9 +194,10 @@ def test_paper_recipe_is_the_default():
     assert (config["learning_rate"], config["lr_step"], config["lr_gamma"]) == (1e-4, 50_000, 0.5)
 
 
-def test_learning_rate_is_halved_after_its_steps(dataset_dir, tmp_path):
+def test_learning_rate_is_halved_after_its_steps_in_bfloat16_too(dataset_dir, tmp_path):
     output = tmp_path / "output"
     overrides = {**TINY, "epoch_length": 4, "warmup_epochs": 1, "gan_epochs": 0, "lr_step": 3, "mlflow_interval": 1}
+    overrides |= {"amp": True, "augment_prob": 0.5}
     run("training", "configs/train.json", dataset_dir=dataset_dir, output_dir=output, **overrides)
     client = MlflowClient(f"sqlite:///{output}/mlruns.db")
     (run_info,) = client.search_runs([client.get_experiment_by_name("miassr").experiment_id])

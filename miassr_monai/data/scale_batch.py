@@ -23,21 +23,37 @@ class RandomScaleCollate:
     Args:
         low: smallest scale, itself excluded; at least 1.
         high: largest scale.
+        anisotropic: give every other batch one scale for rows and one for columns, half of these with a scale of 1
+            along one axis, as slices across a volume have.
 
     Raises:
         ValueError: when ``low`` is below 1 or not below ``high``.
     """
 
-    def __init__(self, low: float = 1.0, high: float = 4.0) -> None:
+    def __init__(self, low: float = 1.0, high: float = 4.0, *, anisotropic: bool = False) -> None:
         self.first, self.last = (round(p * SCALE_UNITS / q) for p, q in map(nearest_fraction, (low, high)))
         if not self.first < self.last:
             raise ValueError(f"the smallest scale of training, {low}, must be below the largest, {high}.")
+        self.anisotropic = anisotropic
 
     def __call__(self, batch: Sequence) -> dict[str, Any]:
         """Collate samples, or lists of samples, and add ``scale``."""
         collated = list_data_collate(batch)
-        collated["scale"] = int(torch.randint(self.first + 1, self.last + 1, ())) / SCALE_UNITS
+        collated["scale"] = self.draw_pair() if self.anisotropic else self.draw()
         return collated
+
+    def draw(self) -> float:
+        """One scale."""
+        return int(torch.randint(self.first + 1, self.last + 1, ())) / SCALE_UNITS
+
+    def draw_pair(self) -> tuple[float, float]:
+        """A scale for rows and one for columns."""
+        kind, scale = int(torch.randint(8, ())), self.draw()
+        if kind < 4:
+            return scale, scale
+        if kind < 6:
+            return scale, self.draw()
+        return (1.0, scale) if kind == 6 else (scale, 1.0)
 
 
 class ScaleGridDataset(Dataset):

@@ -10,10 +10,18 @@ from miassr_monai.resampling import bicubic_downsample, bicubic_upscale
 
 __all__ = ["back_project", "consistency_rmse", "degrade_again"]
 
-Degradation = Callable[[torch.Tensor, "float | tuple[float, float]"], torch.Tensor]
+Degradation = Callable[[torch.Tensor, tuple[float, float]], torch.Tensor]
 
 
-def degrade_again(fine: torch.Tensor, factors: Sequence[float], slice_axis: int, degradation: Degradation):
+def in_plane_factors(factors: Sequence[float], slice_axis: int) -> tuple[float, float]:
+    """Factors of the two axes of a slice."""
+    first, second = (f for axis, f in enumerate(factors) if axis != slice_axis)
+    return first, second
+
+
+def degrade_again(
+    fine: torch.Tensor, factors: Sequence[float], slice_axis: int, degradation: Degradation
+) -> torch.Tensor:
     """Degrade a super-resolved volume to the grid that it was made from.
 
     Across the slices it is sampled by bicubic interpolation, in their plane degraded by ``degradation``.
@@ -21,11 +29,15 @@ def degrade_again(fine: torch.Tensor, factors: Sequence[float], slice_axis: int,
     Args:
         fine: ``(C, H, W, D)``.
         factors: HR samples per LR sample along each axis.
-        slice_axis: spatial axis across the slices.
-        degradation: image ``(..., H, W)`` and scale to an LR image.
+        slice_axis: spatial axis across the slices, 0, 1 or 2.
+        degradation: image ``(..., H, W)`` and scales to an LR image.
+
+    Returns:
+        ``(C, floor(H / s), floor(W / s), floor(D / s))``, each axis with its factor. Where ``s h`` is no whole number
+        that may lack the last sample of the input.
     """
     planes = fine.movedim(slice_axis + 1, 1)
-    in_plane = tuple(f for axis, f in enumerate(factors) if axis != slice_axis)
+    in_plane = in_plane_factors(factors, slice_axis)
     if factors[slice_axis] > 1:
         planes = bicubic_downsample(planes.movedim(1, -1), (1.0, factors[slice_axis])).movedim(-1, 1)
     if max(in_plane) > 1:
@@ -33,21 +45,21 @@ def degrade_again(fine: torch.Tensor, factors: Sequence[float], slice_axis: int,
     return planes.movedim(1, slice_axis + 1)
 
 
-def chunks(coarse: torch.Tensor, fine: torch.Tensor, slice_axis: int, whole: bool) -> Iterator[tuple]:
+def chunks(
+    coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float], slice_axis: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Coarse and fine slices that belong together: one at a time, or all where slices depend on one another."""
-    if whole:
-        yield coarse, fine
-        return
-    yield from zip(coarse.split(1, slice_axis + 1), fine.split(1, slice_axis + 1), strict=True)
+    if factors[slice_axis] > 1:
+        return iter([(coarse, fine)])
+    return zip(coarse.split(1, slice_axis + 1), fine.split(1, slice_axis + 1), strict=True)
 
 
-def difference(coarse: torch.Tensor, fine: torch.Tensor, factors, slice_axis: int, degradation) -> torch.Tensor:
-    """What ``coarse`` is beyond ``fine`` degraded again, zero where the degraded image does not reach."""
+def difference(
+    coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float], slice_axis: int, degradation: Degradation
+) -> torch.Tensor:
+    """What ``coarse`` is beyond ``fine`` degraded again, as far as that reaches."""
     again = degrade_again(fine, factors, slice_axis, degradation)
-    residual = torch.zeros_like(coarse)
-    common = tuple(slice(0, n) for n in again.shape)
-    residual[common] = coarse[common] - again
-    return residual
+    return coarse[tuple(slice(n) for n in again.shape)] - again
 
 
 def consistency_rmse(
@@ -59,13 +71,15 @@ def consistency_rmse(
         coarse: the input ``(C, h, w, d)``.
         fine: the output ``(C, H, W, D)`` in the same units.
         factors: HR samples per LR sample along each axis.
-        slice_axis: spatial axis across the slices.
-        degradation: image ``(..., H, W)`` and scale to an LR image.
+        slice_axis: spatial axis across the slices, 0, 1 or 2.
+        degradation: image ``(..., H, W)`` and scales to an LR image.
     """
-    total = 0.0
-    for small, large in chunks(coarse, fine, slice_axis, factors[slice_axis] > 1):
-        total += difference(small, large, factors, slice_axis, degradation).double().square().sum().item()
-    return (total / coarse.numel()) ** 0.5
+    total, count = 0.0, 0
+    for small, large in chunks(coarse, fine, factors, slice_axis):
+        residual = difference(small, large, factors, slice_axis, degradation)
+        total += residual.double().square().sum().item()
+        count += residual.numel()
+    return (total / count) ** 0.5
 
 
 def back_project(
@@ -85,18 +99,20 @@ def back_project(
         coarse: the input ``(C, h, w, d)``.
         fine: the output ``(C, H, W, D)`` in the same units; it is changed in place.
         factors: HR samples per LR sample along each axis.
-        slice_axis: spatial axis across the slices.
-        degradation: image ``(..., H, W)`` and scale to an LR image.
+        slice_axis: spatial axis across the slices, 0, 1 or 2.
+        degradation: image ``(..., H, W)`` and scales to an LR image.
         iterations: corrections, one after the other.
 
     Returns:
         ``fine``.
     """
-    in_plane = tuple(f for axis, f in enumerate(factors) if axis != slice_axis)
-    for small, large in chunks(coarse, fine, slice_axis, factors[slice_axis] > 1):
+    in_plane = in_plane_factors(factors, slice_axis)
+    for small, large in chunks(coarse, fine, factors, slice_axis):
         for _ in range(iterations):
-            residual = difference(small, large, factors, slice_axis, degradation).movedim(slice_axis + 1, 1)
-            correction = bicubic_upscale(residual, in_plane)
+            residual = difference(small, large, factors, slice_axis, degradation)
+            full = torch.zeros_like(small)
+            full[tuple(slice(n) for n in residual.shape)] = residual
+            correction = bicubic_upscale(full.movedim(slice_axis + 1, 1), in_plane)
             correction = bicubic_upscale(correction.movedim(1, -1), (1.0, factors[slice_axis])).movedim(-1, 1)
             large += correction.movedim(1, slice_axis + 1)
     return fine

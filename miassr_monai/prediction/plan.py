@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from monai.data import MetaTensor
 
 from miassr_monai.prediction.model import TrainedModel
@@ -82,7 +83,7 @@ def make_plan(
     steps = tuple(float(step) * unit for step in volume.pixdim)
     shape = volume.shape[1:]
     axis = find_slice_axis(shape, steps) if slice_axis is None else slice_axis
-    if not -3 <= axis < 3:
+    if axis not in range(-3, 3):
         raise ValueError(f"slice_axis must be 0, 1 or 2, got {axis}.")
     axis %= 3
     if scale is not None:
@@ -104,7 +105,7 @@ def make_plan(
 def as_numbers(value: float | Sequence[float], name: str) -> list[float]:
     """One number or a sequence of them as a list."""
     try:
-        numbers = [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
+        numbers = [] if isinstance(value, str) else [float(v) for v in np.atleast_1d(value)]
     except (TypeError, ValueError):
         numbers = []
     if len(numbers) not in (1, 2, 3):
@@ -149,19 +150,21 @@ def warnings_of(volume: MetaTensor, plan: Plan, model: TrainedModel, window: Seq
             f"{low} to {high} mm"
         )
     modality = volume.meta.get("modality")
-    looks_like_ct = modality == "CT" or (modality is None and volume.min().item() <= LOWEST_MR)
+    by_intensity = modality is None and volume.min().item() <= LOWEST_MR
+    kind = "CT" if by_intensity else modality
     modalities = trained.get("modalities")
-    if modalities and (modality or ("CT" if looks_like_ct else modalities[0])) not in modalities:
-        kind = modality or "CT, by its intensities,"
-        found.append(f"the image is {kind} and the model was trained on {' and '.join(modalities)}")
-    if looks_like_ct and window is None:
+    if modalities and kind not in (None, *modalities):
+        shown = "CT, by its intensities," if by_intensity else kind
+        found.append(f"the image is {shown} and the model was trained on {' and '.join(modalities)}")
+    if kind == "CT" and window is None:
         found.append("CT without a window: give the Hounsfield units that matter, such as window=(-160, 240)")
     if not getattr(model.network, "anisotropic", False):
         if plan.in_plane[0] != plan.in_plane[1]:
             found.append("the axes of a slice have unequal scales, which the model cannot do: the rest is bicubic")
         if plan.through_plane > 1:
             found.append("the model has no weights for the axis across the slices: it is upscaled by bicubic")
-    clipped = max((channel == channel.max()).float().mean().item() for channel in volume)
+    # One voxel is always the highest, which in a small image is a large part.
+    clipped = max((channel == channel.max()).sum().item() - 1 for channel in volume) / volume[0].numel()
     if clipped > CLIPPED_SHARE:
         found.append(f"{clipped:.1%} of the voxels have the highest intensity: the image looks clipped")
     return found

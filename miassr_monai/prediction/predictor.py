@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
-from monai.utils import look_up_option
 from torch import nn
 
 from miassr_monai.data import load_volume
@@ -30,7 +29,8 @@ from miassr_monai.transforms.unit_range import intensity_range
 __all__ = ["Predictor", "SuperResolutionWarning"]
 
 DEGRADATIONS = {"paper": paper_degradation, "psf": psf_degradation}
-# An array with more channels than this is rather a volume without a channel axis.
+CONSISTENCY = ("report", "project", None)
+# A stack of more images than this is rather a volume without a channel axis.
 MAX_CHANNELS = 64
 
 
@@ -60,9 +60,14 @@ class Predictor:
         strict: raise a ``ValueError`` where there would be a warning.
         progress: show the progress, such as ``tqdm``; called on an iterable with ``total``.
 
+    Raises:
+        FileNotFoundError: when there is no such model.
+        ValueError: when the model cannot be used, or another argument is out of its range.
+
     Attributes:
         model: the :class:`TrainedModel`.
-        report: of the last call: geometry of input and output, model, versions, time, warnings, consistency.
+        report: of the last call, as JSON has it: geometry of input and output (spacings in mm, affines in the file's
+            unit), intensities that were 0 and 1 for the network, model, versions, time, warnings, consistency.
 
     Example::
 
@@ -81,18 +86,22 @@ class Predictor:
         window: tuple[float, float] | None = None,
         slice_axis: int | None = None,
         slice_batch_size: int = 1,
-        tile_size: int = 512,
+        tile_size: int | None = 512,
         consistency: str | None = "report",
         strict: bool = False,
         progress: Callable[..., Any] | None = None,
     ) -> None:
+        if window is not None and not (len(window) == 2 and window[0] < window[1]):
+            raise ValueError(f"window must be two intensities, the lower one first, got {window}.")
+        if not (len(percentiles) == 2 and 0 <= percentiles[0] < percentiles[1] <= 100):
+            raise ValueError(f"percentiles must be two numbers in [0, 100], the lower one first, got {percentiles}.")
+        if consistency not in CONSISTENCY:
+            raise ValueError(f"consistency must be one of {CONSISTENCY}, got {consistency!r}.")
         self.model = model if isinstance(model, TrainedModel) else load_model(model, device)
-        if window is not None and not window[0] < window[1]:
-            raise ValueError(f"the window's lower end must be below its upper end, got {window}.")
         self.percentiles = percentiles
         self.window = window
         self.slice_axis = slice_axis
-        self.consistency = look_up_option(consistency, {"report", "project", None})
+        self.consistency = consistency
         self.degradation = DEGRADATIONS[self.model.trained_for.get("degradation", "paper")]
         self.strict = strict
         parameter = next(self.model.network.parameters(), None)
@@ -104,9 +113,10 @@ class Predictor:
             device=None if parameter is None else parameter.device,
             progress=progress,
         )
+        # Refuses batch and tile sizes that cannot be.
+        self.inferer()
         self.report: dict[str, Any] = {}
 
-    @torch.inference_mode()
     def __call__(
         self,
         image: str | os.PathLike | np.ndarray | torch.Tensor,
@@ -124,8 +134,9 @@ class Predictor:
             spacing: wanted, in mm: one number for all axes, or one for each.
 
         Returns:
-            float32 ``(C, floor(s h), floor(s w)[, floor(s d)])`` with the affine of the finer grid, in the input's
-            intensity units.
+            float32 ``(C, floor(s h), floor(s w)[, floor(s d)])`` on the CPU, in the input's intensity units, with the
+            affine of the finer grid and the input's ``meta``. What MONAI's readers and writers keep there of the grid
+            (``spatial_shape``, ``original_affine``, ``dim``, ``pixdim``) becomes that of the finer grid.
 
         Raises:
             FileNotFoundError: when there is no such file.
@@ -147,19 +158,30 @@ class Predictor:
             warnings.warn(f"{message}.", SuperResolutionWarning, stacklevel=2)
 
         ranges = [self.range_of(channel) for channel in volume.as_tensor()]
-        low, width = (torch.tensor(v).view(-1, 1, 1, 1) for v in zip(*((a, b - a) for a, b in ranges), strict=True))
-        unit = (volume.as_tensor() - low) / width
+        low, high = (torch.tensor(ends).view(-1, 1, 1, 1) for ends in zip(*ranges, strict=True))
+        unit = (volume.as_tensor() - low) / (high - low)
         fine = self.super_resolve(unit, plan)
         rmse = None
         if self.consistency == "project":
             fine = back_project(unit, fine, plan.factors, plan.slice_axis, self.degradation)
         if self.consistency is not None:
             rmse = consistency_rmse(unit, fine, plan.factors, plan.slice_axis, self.degradation)
-        fine = fine.mul_(width).add_(low)
+        fine = fine.mul_(high - low).add_(low)
 
-        result = MetaTensor(fine.squeeze(-1) if given.ndim == 3 else fine, meta=given.meta)
+        result = MetaTensor(fine.squeeze(-1) if given.ndim == 3 else fine, meta=dict(given.meta))
         result.affine = zoomed_affine(given.affine, plan.factors[: given.affine.shape[-1] - 1])
-        self.report = make_report(volume, result, plan, self.model, found, rmse, time.perf_counter() - start)
+        result.meta.update(grid_meta(result))
+        self.report = make_report(
+            given,
+            result,
+            plan=plan,
+            model=self.model,
+            ranges=ranges,
+            warnings=found,
+            rmse=rmse,
+            corrected=self.consistency == "project",
+            seconds=time.perf_counter() - start,
+        )
         return result
 
     @property
@@ -172,6 +194,7 @@ class Predictor:
         lower, upper = self.window or self.percentiles
         return intensity_range(channel, lower, upper, self.window is not None)
 
+    @torch.no_grad()
     def super_resolve(self, volume: torch.Tensor, plan: Plan) -> torch.Tensor:
         """Super-resolve a volume ``(C, h, w, d)`` with intensities in [0, 1]: in plane, then across the slices."""
         network, slice_axis = self.model.network, plan.slice_axis
@@ -208,12 +231,34 @@ def as_volume(image: str | os.PathLike | np.ndarray | torch.Tensor) -> MetaTenso
     """
     if isinstance(image, (str, os.PathLike)):
         return load_volume(image)
-    volume = image if isinstance(image, MetaTensor) else MetaTensor(torch.as_tensor(image))
-    if volume.ndim not in (3, 4) or volume.shape[0] > MAX_CHANNELS:
+    if isinstance(image, MetaTensor):
+        data, meta = image.as_tensor(), image.meta
+    else:
+        # NumPy, because PyTorch takes neither flipped arrays nor those of another byte order.
+        data, meta = image if torch.is_tensor(image) else np.ascontiguousarray(image, np.float32), None
+    data = torch.as_tensor(data).detach().to(device="cpu", dtype=torch.float32)
+    shape = tuple(data.shape)
+    if len(shape) not in (3, 4) or (len(shape) == 3 and shape[0] > MAX_CHANNELS):
         raise ValueError(
-            f"the image must be channel first, (C, h, w) or (C, h, w, d), got {tuple(volume.shape)}: "
-            "add the channel axis, such as image[None]."
+            f"the image must be channel first, (C, h, w) or (C, h, w, d), got {shape}: add the channel axis, such as "
+            "image[None]."
         )
-    if volume.numel() == 0:
-        raise ValueError(f"the image has an axis of size 0, its shape is {tuple(volume.shape)}.")
-    return volume.to(device="cpu", dtype=torch.float32)
+    if data.numel() == 0:
+        raise ValueError(f"the image has an axis of size 0, its shape is {shape}.")
+    return MetaTensor(data, meta=meta)
+
+
+def grid_meta(image: MetaTensor) -> dict[str, Any]:
+    """Entries of an image's ``meta`` that repeat its shape, spacing and affine, brought up to date.
+
+    MONAI's readers take them over from the file's header, and its writers resample to them when they are told to.
+    """
+    shape, spacing = np.array(image.shape[1:]), image.pixdim.numpy()[: image.ndim - 1]
+    current = {"spatial_shape": shape, "original_affine": image.affine.numpy().copy()}
+    for key, values in (("dim", shape), ("pixdim", spacing)):
+        # In NIfTI's header the first entry belongs to no axis.
+        header = np.array(image.meta.get(key, ()), dtype=values.dtype)
+        if header.ndim == 1 and header.size > values.size:
+            header[1 : values.size + 1] = values
+            current[key] = header
+    return {key: value for key, value in current.items() if key in image.meta}

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import monai
@@ -13,25 +18,28 @@ import miassr_monai
 from miassr_monai.prediction.model import TrainedModel
 from miassr_monai.prediction.plan import Plan
 
-__all__ = ["make_report"]
+__all__ = ["make_report", "whole_file", "write_report"]
 
 
-def geometry(volume: MetaTensor) -> dict[str, Any]:
-    """Shape, spacing and affine of an image; nothing that could name a patient."""
+def geometry(image: MetaTensor, spacing: Sequence[float]) -> dict[str, Any]:
+    """Shape, spacing (mm) and affine (the file's unit of length) of an image; nothing that could name a patient."""
     return {
-        "shape": list(volume.shape),
-        "spacing": [float(step) for step in volume.pixdim],
-        "affine": volume.affine.tolist(),
+        "shape": list(image.shape),
+        "spacing": list(spacing[: image.ndim - 1]),
+        "affine": image.affine.tolist(),
     }
 
 
 def make_report(
     source: MetaTensor,
     result: MetaTensor,
+    *,
     plan: Plan,
     model: TrainedModel,
+    ranges: Sequence[tuple[float, float]],
     warnings: list[str],
     rmse: float | None,
+    corrected: bool,
     seconds: float,
 ) -> dict[str, Any]:
     """The report of one super-resolution, as JSON has it.
@@ -41,19 +49,23 @@ def make_report(
         result: the output.
         plan: what was asked for.
         model: what made it.
+        ranges: for each channel the intensities that were 0 and 1 for the network.
         warnings: what about the request was outside what the model was made for.
         rmse: consistency: root mean squared difference between the input and the output degraded again, as a part of
             the intensity range; ``None`` where it was not measured.
+        corrected: whether the output was corrected to agree with the input.
         seconds: what it took.
     """
     consistency = None
     if rmse is not None:
-        consistency = {"rmse": rmse, "psnr_db": -20.0 * math.log10(rmse) if rmse > 0 else None}
+        psnr = -20.0 * math.log10(rmse) if rmse > 0 else None
+        consistency = {"rmse": rmse, "psnr_db": psnr, "corrected": corrected}
     return {
-        "input": geometry(source),
-        "output": geometry(result),
+        "input": geometry(source, plan.spacing),
+        "output": geometry(result, [step / factor for step, factor in zip(plan.spacing, plan.factors, strict=True)]),
         "scale": list(plan.factors),
         "slice_axis": plan.slice_axis,
+        "intensity_ranges": [list(pair) for pair in ranges],
         "model": {
             "name": model.name,
             "file": None if model.path is None else model.path.name,
@@ -70,3 +82,32 @@ def make_report(
             "torch": str(torch.__version__),
         },
     }
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A hidden file to write beside ``path``, which is renamed to ``path`` once it is complete.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
+    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise OSError(
+            f"{path} cannot be written ({error.strerror or error}): make room, or write elsewhere."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_report(path: Path, report: dict[str, Any] | list[dict[str, Any]]) -> None:
+    """Write a report, or those of several images, as JSON, whole or not at all.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

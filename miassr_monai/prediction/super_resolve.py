@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
+from monai.data.meta_obj import get_track_meta
 from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
 from monai.utils import TraceKeys, TransformBackends
 
-from miassr_monai.prediction.predictor import Predictor
+from miassr_monai.prediction.predictor import Predictor, grid_meta
 
 __all__ = ["SuperResolve", "SuperResolved"]
 
@@ -25,14 +26,19 @@ class SuperResolve(InvertibleTransform):
     """Super-resolve an image and set its affine; the inverse brings what was made on the fine grid back.
 
     The model is loaded once in each process, when it is first needed, so that the transform can be sent to the workers
-    of a ``DataLoader``. The inverse resamples to the grid of the input: linearly, or by nearest neighbour where
-    MONAI's ``Invertd`` is told to (``nearest_interp=True``), as labels need.
+    of a ``DataLoader``; where there is a GPU, give ``device="cpu"`` for these, because CUDA does not work in forked
+    workers. The inverse resamples to the grid of the input: linearly, or by nearest neighbour where MONAI's ``Invertd``
+    is told to (``nearest_interp=True``), as labels need.
 
     Args:
         scale: HR samples per LR sample: one number for the two axes of a slice, or one for each axis.
         spacing: wanted, in mm, instead of a scale: one number for all axes, or one for each.
         model: bundle folder or weights file; ``"bicubic"``; or ``None`` for the bundle of this package.
-        predictor_args: further arguments of :class:`Predictor`, by name.
+        predictor_args: further arguments of :class:`Predictor`, by name; the consistency is not measured unless asked
+            for.
+
+    Raises:
+        ValueError: when not one of ``scale`` and ``spacing`` is given.
     """
 
     backend = (TransformBackends.TORCH,)
@@ -57,26 +63,27 @@ class SuperResolve(InvertibleTransform):
         """The predictor of this process."""
         return predictor_of(**self.predictor_args)
 
-    def __call__(self, img: torch.Tensor) -> MetaTensor:
+    def __call__(self, img: torch.Tensor) -> torch.Tensor:
         """Super-resolve an image ``(C, h, w)`` or ``(C, h, w, d)``."""
         fine = self.predictor(img, scale=self.scale, spacing=self.spacing)
-        if isinstance(img, MetaTensor):
-            fine.applied_operations = list(img.applied_operations)
-            source = img
-        else:
-            source = MetaTensor(torch.empty(0))
-        info = {"mode": "bilinear", "size": list(img.shape[1:]), "affine": source.affine.tolist()}
+        if not get_track_meta():
+            return fine.as_tensor()
+        source = img if isinstance(img, MetaTensor) else MetaTensor(img)
+        fine.applied_operations = list(source.applied_operations)
+        grid = {key: source.meta[key] for key in grid_meta(source)}
+        info = {"mode": "bilinear", "size": list(img.shape[1:]), "affine": source.affine.tolist(), "grid": grid}
         self.push_transform(fine, extra_info=info)
         return fine
 
     def inverse(self, data: torch.Tensor) -> torch.Tensor:
         """Resample an image on the fine grid to the grid of the input."""
         info = self.pop_transform(data)[TraceKeys.EXTRA_INFO]
-        mode = info["mode"].value if hasattr(info["mode"], "value") else info["mode"]
-        resample = SpatialResample(mode=mode, padding_mode="border", align_corners=False, dtype=torch.float64)
+        affine = torch.tensor(info["affine"], dtype=torch.float64)
+        resample = SpatialResample(mode=info["mode"], padding_mode="border", align_corners=False, dtype=torch.float64)
         with resample.trace_transform(False):
-            coarse = resample(data, dst_affine=torch.tensor(info["affine"]), spatial_size=info["size"])
-        return coarse.to(data.dtype)
+            coarse = resample(data, dst_affine=affine, spatial_size=info["size"]).to(data.dtype)
+        coarse.meta.update(info["grid"])
+        return coarse
 
 
 class SuperResolved(MapTransform, InvertibleTransform):

@@ -44,6 +44,16 @@ def test_the_draw_follows_torchs_seed():
     assert (first != second).all()
 
 
+def test_anisotropic_draws_are_half_equal_a_quarter_free_and_a_quarter_along_one_axis():
+    torch.manual_seed(0)
+    rows, columns = draw(RandomScaleCollate(1.5, 4.0, anisotropic=True), 4000).T
+    equal, one = rows == columns, (rows == 1) | (columns == 1)
+    for share, expected in ((equal, 0.5), (one, 0.25), (~equal & ~one, 0.25), (rows == 1, 0.125)):
+        assert share.mean() == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 4000))
+    for scales in (rows[rows > 1], columns[columns > 1]):
+        assert stats.kstest(scales, stats.uniform(1.5, 2.5).cdf).pvalue > 0.01
+
+
 def test_samples_and_lists_of_samples_become_one_flat_batch():
     images = [torch.rand(1, 3, 4) for _ in range(5)]
     samples = [{"image": image, "index": i} for i, image in enumerate(images)]

@@ -1,0 +1,56 @@
+"""A picture of what was done to an image."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from monai.data import MetaTensor
+
+from miassr_monai.prediction.report import whole_file
+from miassr_monai.resampling import bicubic_upscale
+
+__all__ = ["draw_preview"]
+
+
+def draw_preview(coarse: MetaTensor, fine: MetaTensor, report: dict[str, Any], path: str | os.PathLike) -> None:
+    """Draw the middle slice: the input's voxels, bicubic interpolation of them, and the result.
+
+    Args:
+        coarse: the input ``(C, h, w)`` or ``(C, h, w, d)``, of which the first channel is drawn.
+        fine: the result.
+        report: of the super-resolution.
+        path: PNG file to write, whole or not at all.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    axis, scales = report["slice_axis"], report["scale"]
+    before, after = coarse.as_tensor()[0], fine.as_tensor()[0]
+    if before.ndim == 3:
+        middle = before.size(axis) // 2
+        before, after = before.select(axis, middle), after.select(axis, int((middle + 0.5) * scales[axis]))
+    in_plane = tuple(s for a, s in enumerate(scales) if a != axis)
+    # Of the model "bicubic" there are two panels, too.
+    images = {"input": before, "bicubic": bicubic_upscale(before, in_plane)} | {report["model"]["name"]: after}
+    low, high = report["intensity_ranges"][0]
+    steps = [step for a, step in enumerate(report["input"]["spacing"]) if a != axis]
+    figure = Figure(figsize=(4 * len(images), 4.4), layout="constrained")
+    for axes, (title, image) in zip(figure.subplots(1, len(images)), images.items(), strict=True):
+        rows, columns = (step * n / m for step, n, m in zip(steps, before.shape, image.shape, strict=True))
+        axes.imshow(
+            image.T.numpy(),
+            cmap="gray",
+            vmin=low,
+            vmax=high,
+            origin="lower",
+            interpolation="nearest",
+            aspect=columns / rows,
+        )
+        axes.set_title(f"{title}, {image.shape[0]} x {image.shape[1]}", fontsize=10)
+        axes.set_axis_off()
+    with whole_file(Path(path)) as partial:
+        figure.savefig(partial, dpi=150, format="png")
