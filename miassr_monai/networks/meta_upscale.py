@@ -166,12 +166,19 @@ class MetaUpscale(nn.Module):
         outputs = 1.0 * h * w * -(-row_p // row_q) * -(-column_p // column_q)
         return by_phase < hidden * (taps * n * h * w + outputs * (n * self.out_channels + self.element_cost))
 
-    def fold(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def fold(
+        self, rows: tuple[int, int], columns: tuple[int, int], evaluations: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """A smaller weight network with the same kernels at every phase of one scale.
 
         A hidden unit that is positive at every phase acts linearly, so all of these together are three units: 1,
         ``r_i`` and ``r_j``. A unit that is negative at every phase adds nothing. Which are which is only looked up on
-        the CPU: a GPU would have to wait for the answer.
+        the CPU: a GPU would have to wait for the answer. For few evaluations it does not pay, and none are left out.
+
+        Args:
+            rows: scale of the rows as a fraction.
+            columns: scale of the columns.
+            evaluations: how often the result will be evaluated.
 
         Returns:
             Units ``(3, K)``, the pre-activation of each being ``units[0] + r_i * units[1] + r_j * units[2]``; and the
@@ -184,7 +191,7 @@ class MetaUpscale(nn.Module):
         units = torch.stack([constant, weight[:, weight.size(1) - 2], weight[:, weight.size(1) - 1]])
         layer = self.kernel.weight.t()
         identity = torch.eye(3, dtype=weight.dtype, device=weight.device)
-        if weight.device.type != "cpu":
+        if weight.device.type != "cpu" or evaluations < weight.size(0):
             return torch.cat([units, identity[:, :1]], 1), torch.cat([layer, self.kernel.bias.unsqueeze(0)])
         bounds = units.detach()
         slopes = bounds[1:]
@@ -216,7 +223,7 @@ class MetaUpscale(nn.Module):
         """One convolution of stride ``q`` to ``p * p`` channels per output channel, and a pixel shuffle."""
         (row_p, row_q), (column_p, column_q) = rows, columns
         n, h, w = features.size(0), features.size(2), features.size(3)
-        units, layer = self.fold(rows, columns)
+        units, layer = self.fold(rows, columns, row_p * column_p)
         row_phases, row_place = self.phases(row_q, 0, rows)
         column_phases, column_place = self.phases(column_q, 0, columns)
         row_part = units[0] + row_phases.flatten().index_select(0, row_place).unsqueeze(1) * units[1]
@@ -261,7 +268,7 @@ class MetaUpscale(nn.Module):
         Every LR pixel makes the same number of outputs, as many as any needs; those that are too many are left out.
         """
         n, h, w = features.size(0), features.size(2), features.size(3)
-        units, layer = self.fold(rows, columns)
+        units, layer = self.fold(rows, columns, n * h * w)
         k = units.size(1)
         layer = layer.view(k, self.out_channels, self.in_channels, 3, 3).transpose(0, 1)
         layer = layer.reshape(-1, self.in_channels, 3, 3).to(features.dtype)
