@@ -128,3 +128,61 @@ def test_impossible_scales_are_refused(scale):
 def test_unknown_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options.values()))):
         MetaSRGenerator(**SMALL, **options)
+
+
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a")
+def test_compiled_generator_gives_the_same_values_and_gradients():
+    torch.manual_seed(0)
+    scale = 2.3
+    plain = MetaSRGenerator(width=4, depth=1, hidden_channels=8, skip="bicubic")
+    images = torch.rand(2, 1, 7, 6)
+    expected = plain(images, scale)
+    expected.square().sum().backward()
+    gradients = [parameter.grad.clone() for parameter in plain.parameters()]
+    plain.zero_grad()
+    # Tracing is what could go wrong; the code that a backend makes of it is PyTorch's.
+    compiled = torch.compile(plain, backend="aot_eager")
+    image = compiled(images, scale)
+    image.square().sum().backward()
+    torch.testing.assert_close(image, expected, rtol=0, atol=1e-6)
+    for parameter, gradient in zip(plain.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+@pytest.mark.parametrize("scale", [2.0, 2.3])
+def test_distributed_training_finds_a_gradient_for_every_parameter(tmp_path, scale):
+    torch.manual_seed(0)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    try:
+        network = MetaSRGenerator(width=4, depth=1, hidden_channels=8)
+        parallel = torch.nn.parallel.DistributedDataParallel(network)
+        # A second pass raises where the first left a parameter without a gradient.
+        for _ in range(2):
+            parallel(torch.rand(2, 1, 7, 6), scale).square().sum().backward()
+        assert all(parameter.grad is not None for parameter in network.parameters())
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("scale", [2.0, 2.3])
+def test_autocast_is_close_to_single_precision(scale):
+    torch.manual_seed(0)
+    network, images = MetaSRGenerator(width=8, depth=2, hidden_channels=16, skip="bicubic"), torch.rand(2, 1, 9, 8)
+    with torch.no_grad():
+        expected = network(images, scale)
+        with torch.autocast("cpu", torch.bfloat16):
+            image = network(images, scale)
+    assert image.dtype == torch.float32
+    torch.testing.assert_close(image, expected, rtol=0, atol=5e-3)
+
+
+def test_weights_make_the_network_that_they_belong_to():
+    torch.manual_seed(0)
+    network = MetaSRGenerator(
+        2, width=6, depth=3, hidden_channels=8, projection="corner", anisotropic=True, skip="bicubic"
+    )
+    same = MetaSRGenerator.from_weights(network.state_dict())
+    images = torch.rand(1, 2, 5, 6)
+    torch.testing.assert_close(same(images, (2.3, 1.0)), network(images, (2.3, 1.0)), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="not the weights of a MetaSRGenerator"):
+        MetaSRGenerator.from_weights({"weight": torch.zeros(1)})
