@@ -78,7 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
     upscale.add_argument("output", type=Path, metavar="OUT", help="NIfTI file, or a folder for a folder of volumes")
     size = upscale.add_mutually_exclusive_group(required=True)
     size.add_argument(
-        "--scale", type=number, nargs="+", metavar="S", help="of both axes of a slice; or one for each axis"
+        "--scale", type=number, nargs="+", metavar="S", help="of a slice's two axes; or one for each axis"
     )
     size.add_argument("--spacing", type=number, nargs="+", metavar="MM", help="wanted, of all axes; or one for each")
     upscale.add_argument("--model", metavar="PATH", help="bundle folder or weights, or 'bicubic'; default: built in")
@@ -224,7 +224,7 @@ def upscale_volume(
 
     check_new(target, args.overwrite)
     check_output(target, args.overwrite)
-    if target.exists() and target.samefile(source):
+    if target.resolve() == source.resolve():
         raise ValueError(f"{target} is the input itself: give another name for the result.")
     with user_warnings(args.quiet, args.strict) as found:
         coarse = load_volume(source)

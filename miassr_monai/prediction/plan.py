@@ -95,6 +95,10 @@ def make_plan(
         if min(wanted) <= 0:
             raise ValueError(f"the spacing must be above 0 mm, got {spacing}.")
         factors = [1.0 if n == 1 else step / w for n, step, w in zip(shape, steps, wanted, strict=True)]
+        # Spacings in a slice that are equal but for rounding are meant to have one scale, which every network can do.
+        first, second = (a for a in range(3) if a != axis)
+        if abs(factors[first] - factors[second]) < TOLERANCE * factors[second]:
+            factors[second] = factors[first]
     factors = [1.0 if abs(f - 1.0) < TOLERANCE else f for f in factors]
     check_factors(factors, steps, scale, spacing)
     if any(f > 1 and n == 1 for f, n in zip(factors, shape, strict=True)):
@@ -132,22 +136,27 @@ def check_factors(factors: list[float], steps: tuple[float, ...], scale: Any, sp
         raise ValueError("there is nothing to do: the scale is 1 along every axis.")
 
 
+def within(value: float, low: float, high: float) -> bool:
+    """Whether a value is in a range, but for rounding."""
+    return low * (1 - TOLERANCE) <= value <= high * (1 + TOLERANCE)
+
+
 def warnings_of(volume: MetaTensor, plan: Plan, model: TrainedModel, window: Sequence[float] | None) -> list[str]:
-    """What about a volume and a plan is outside what the model was made for."""
+    """What about a volume ``(C, h, w, d)`` and a plan is outside what the model was made for, in sentences."""
     found: list[str] = []
     trained = model.trained_for
     low, high = trained.get("scales", (0.0, float("inf")))
-    outside = sorted({f for f in plan.factors if f > 1 and not low <= f <= high})
+    outside = sorted({f for f in plan.factors if f > 1 and not within(f, low, high)})
     if outside:
         found.append(
-            f"the scale {outside[-1]:.4g} is outside the range that the model was trained for, {low} to {high}"
+            f"the scale {outside[-1]:.4g} is outside the range that the model was trained for, {low:g} to {high:g}."
         )
     low, high = trained.get("spacing_mm", (0.0, float("inf")))
     made = [step / f for step, f in zip(plan.spacing, plan.factors, strict=True) if f > 1]
-    if "spacing_mm" in trained and (min(made) < low * (1 - TOLERANCE) or max(made) > high * (1 + TOLERANCE)):
+    if not all(within(step, low, high) for step in made):
         found.append(
             f"the spacing made, {min(made):.3g} to {max(made):.3g} mm, is outside that of the training images, "
-            f"{low} to {high} mm"
+            f"{low:g} to {high:g} mm."
         )
     modality = volume.meta.get("modality")
     by_intensity = modality is None and volume.min().item() <= LOWEST_MR
@@ -155,16 +164,18 @@ def warnings_of(volume: MetaTensor, plan: Plan, model: TrainedModel, window: Seq
     modalities = trained.get("modalities")
     if modalities and kind not in (None, *modalities):
         shown = "CT, by its intensities," if by_intensity else kind
-        found.append(f"the image is {shown} and the model was trained on {' and '.join(modalities)}")
+        found.append(f"the image is {shown} and the model was trained on {' and '.join(modalities)}.")
     if kind == "CT" and window is None:
-        found.append("CT without a window: give the Hounsfield units that matter, such as window=(-160, 240)")
+        found.append("CT without a window: give the Hounsfield units that matter, such as window=(-160, 240).")
     if not getattr(model.network, "anisotropic", False):
         if plan.in_plane[0] != plan.in_plane[1]:
-            found.append("the axes of a slice have unequal scales, which the model cannot do: the rest is bicubic")
+            found.append("the axes of a slice have unequal scales, which the model cannot do: the rest is bicubic.")
         if plan.through_plane > 1:
-            found.append("the model has no weights for the axis across the slices: it is upscaled by bicubic")
+            found.append(
+                "the model has no weights for the axis across the slices: it is upscaled by bicubic interpolation."
+            )
     # One voxel is always the highest, which in a small image is a large part.
     clipped = max((channel == channel.max()).sum().item() - 1 for channel in volume) / volume[0].numel()
     if clipped > CLIPPED_SHARE:
-        found.append(f"{clipped:.1%} of the voxels have the highest intensity: the image looks clipped")
+        found.append(f"{clipped:.1%} of the voxels have the highest intensity: the image looks clipped.")
     return found

@@ -16,7 +16,7 @@ from monai.data.utils import to_affine_nd
 from torch import nn
 
 from miassr_monai.data import load_volume
-from miassr_monai.geometry import upscaled_size, zoomed_affine
+from miassr_monai.geometry import axis_scales, upscaled_size, zoomed_affine
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.metrics import back_project, consistency_rmse
 from miassr_monai.prediction.model import TrainedModel, load_model
@@ -146,28 +146,11 @@ class Predictor:
         start = time.perf_counter()
         given = as_volume(image)
         data = given.as_tensor()
-        volume = MetaTensor(data if given.ndim == 4 else data.unsqueeze(-1), meta=given.meta)
+        volume = MetaTensor(data if given.ndim == 4 else data.unsqueeze(-1), meta=dict(given.meta))
         volume.affine = to_affine_nd(3, given.affine)
-        if volume.shape[0] % self.channels:
-            raise ValueError(f"the model needs {self.channels} channels, but the image has {volume.shape[0]}.")
         plan = make_plan(volume, scale=scale, spacing=spacing, slice_axis=2 if given.ndim == 3 else self.slice_axis)
-        found = warnings_of(volume, plan, self.model, self.window)
-        if found and self.strict:
-            raise ValueError(f"{found[0]}.")
-        for message in found:
-            warnings.warn(f"{message}.", SuperResolutionWarning, stacklevel=2)
-
-        ranges = [self.range_of(channel) for channel in volume.as_tensor()]
-        low, high = (torch.tensor(ends).view(-1, 1, 1, 1) for ends in zip(*ranges, strict=True))
-        unit = (volume.as_tensor() - low) / (high - low)
-        fine = self.super_resolve(unit, plan)
-        rmse = None
-        if self.consistency == "project":
-            fine = back_project(unit, fine, plan.factors, plan.slice_axis, self.degradation)
-        if self.consistency is not None:
-            rmse = consistency_rmse(unit, fine, plan.factors, plan.slice_axis, self.degradation)
-        fine = fine.mul_(high - low).add_(low)
-
+        found = self.check(volume, plan)
+        fine, ranges, rmse = self.run(volume.as_tensor(), plan)
         result = MetaTensor(fine.squeeze(-1) if given.ndim == 3 else fine, meta=dict(given.meta))
         result.affine = zoomed_affine(given.affine, plan.factors[: given.affine.shape[-1] - 1])
         result.meta.update(grid_meta(result))
@@ -189,10 +172,33 @@ class Predictor:
         """Channels that the network sees together."""
         return getattr(self.model.network, "in_channels", 1)
 
+    def check(self, volume: MetaTensor, plan: Plan) -> list[str]:
+        """Refuse what the network cannot do, and warn the caller of :meth:`__call__` of what it was not made for."""
+        if volume.shape[0] % self.channels:
+            raise ValueError(f"the model needs {self.channels} channels, but the image has {volume.shape[0]}.")
+        found = warnings_of(volume, plan, self.model, self.window)
+        if found and self.strict:
+            raise ValueError(found[0])
+        for message in found:
+            warnings.warn(message, SuperResolutionWarning, stacklevel=3)
+        return found
+
     def range_of(self, channel: torch.Tensor) -> tuple[float, float]:
         """Intensities of a channel that become 0 and 1."""
         lower, upper = self.window or self.percentiles
         return intensity_range(channel, lower, upper, self.window is not None)
+
+    def run(self, volume: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, list[tuple[float, float]], float | None]:
+        """Super-resolve a volume ``(C, h, w, d)`` in its own units; also the channels' ranges and the consistency."""
+        ranges = [self.range_of(channel) for channel in volume]
+        low, high = (torch.tensor(ends).view(-1, 1, 1, 1) for ends in zip(*ranges, strict=True))
+        unit = (volume - low) / (high - low)
+        fine, rmse = self.super_resolve(unit, plan), None
+        if self.consistency == "project":
+            fine = back_project(unit, fine, plan.factors, plan.slice_axis, self.degradation)
+        if self.consistency is not None:
+            rmse = consistency_rmse(unit, fine, plan.factors, plan.slice_axis, self.degradation)
+        return fine.mul_(high - low).add_(low), ranges, rmse
 
     @torch.no_grad()
     def super_resolve(self, volume: torch.Tensor, plan: Plan) -> torch.Tensor:
@@ -202,14 +208,11 @@ class Predictor:
         in_plane = [axis for axis in range(3) if axis != slice_axis]
         sizes = [upscaled_size(n, f) for n, f in zip(volume.shape[1:], plan.factors, strict=True)]
         volume = volume.unflatten(0, (-1, self.channels))
-        done = [1.0, 1.0, 1.0]
-        common = min(plan.in_plane)
-        if anisotropic and max(plan.in_plane) > 1:
-            volume = self.inferer(slice_axis=slice_axis)(volume, network, scale=plan.in_plane)
-            done = [1.0 if axis == slice_axis else f for axis, f in enumerate(plan.factors)]
-        elif common > 1:
-            volume = self.inferer(slice_axis=slice_axis)(volume, network, scale=common)
-            done = [1.0 if axis == slice_axis else common for axis in range(3)]
+        planar = plan.in_plane if anisotropic else min(plan.in_plane)
+        done = list(axis_scales(planar))
+        done.insert(slice_axis, 1.0)
+        if max(done) > 1:
+            volume = self.inferer(slice_axis=slice_axis)(volume, network, scale=planar)
         if anisotropic and plan.through_plane > 1:
             views = []
             for axis in in_plane:
@@ -232,7 +235,7 @@ def as_volume(image: str | os.PathLike | np.ndarray | torch.Tensor) -> MetaTenso
     if isinstance(image, (str, os.PathLike)):
         return load_volume(image)
     if isinstance(image, MetaTensor):
-        data, meta = image.as_tensor(), image.meta
+        data, meta = image.as_tensor(), dict(image.meta)
     else:
         # NumPy, because PyTorch takes neither flipped arrays nor those of another byte order.
         data, meta = image if torch.is_tensor(image) else np.ascontiguousarray(image, np.float32), None

@@ -45,14 +45,11 @@ def make_report(
     """The report of one super-resolution, as JSON has it.
 
     Args:
-        source: the input.
-        result: the output.
-        plan: what was asked for.
-        model: what made it.
+        source, result: the input and the output.
+        plan, model: what was asked for, and what made it.
         ranges: for each channel the intensities that were 0 and 1 for the network.
         warnings: what about the request was outside what the model was made for.
-        rmse: consistency: root mean squared difference between the input and the output degraded again, as a part of
-            the intensity range; ``None`` where it was not measured.
+        rmse: between the input and the output degraded again, as a part of the intensity range; ``None`` if unknown.
         corrected: whether the output was corrected to agree with the input.
         seconds: what it took.
     """

@@ -1,0 +1,132 @@
+import hashlib
+import itertools
+import json
+import os
+
+import pytest
+import torch
+
+from miassr_monai import Predictor
+from miassr_monai.networks import Bicubic, MetaSRGenerator
+from miassr_monai.prediction import TrainedModel, load_model
+
+FORMS = list(itertools.product([1, 3], [None, "bicubic"], ["center", "corner"], [False, True]))
+
+
+@pytest.fixture
+def bundle(tmp_path, make_network):
+    """Bundle folder with weights and metadata."""
+    for name in ("models", "configs"):
+        (tmp_path / "bundle" / name).mkdir(parents=True)
+    torch.save(make_network().state_dict(), tmp_path / "bundle/models/model.pt")
+    metadata = {"name": "brains", "version": "1.2.3", "trained_for": {"scales": [1.0, 3.0], "degradation": "psf"}}
+    (tmp_path / "bundle/configs/metadata.json").write_text(json.dumps(metadata))
+    return tmp_path / "bundle"
+
+
+@pytest.mark.parametrize("channels, skip, projection, anisotropic", FORMS)
+def test_a_generator_of_every_form_follows_from_its_weights(channels, skip, projection, anisotropic):
+    form = {"width": 6, "depth": 2, "hidden_channels": 5, "skip": skip, "projection": projection}
+    network = MetaSRGenerator(channels, anisotropic=anisotropic, **form).eval()
+    rebuilt = MetaSRGenerator.from_weights(network.state_dict()).eval()
+    assert (rebuilt.in_channels, rebuilt.anisotropic, rebuilt.skip) == (channels, anisotropic, skip)
+    assert rebuilt.halo == network.halo
+    image = torch.rand(1, channels, 9, 8, generator=torch.Generator().manual_seed(0))
+    scale = (1.7, 2.5) if anisotropic else 2.37
+    with torch.no_grad():
+        torch.testing.assert_close(rebuilt(image, scale), network(image, scale), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("change", ["a key less", "another key", "another shape", "empty", "no dictionary"])
+def test_weights_of_something_else_are_refused(make_network, change):
+    weights = dict(make_network().state_dict())
+    if change == "a key less":
+        del weights["trunk.head.bias"]
+    elif change == "another key":
+        weights["more"] = torch.zeros(1)
+    elif change == "another shape":
+        weights["trunk.head.bias"] = torch.zeros(99)
+    else:
+        weights = {} if change == "empty" else [1]
+    with pytest.raises(ValueError, match="not the weights of a MetaSRGenerator"):
+        MetaSRGenerator.from_weights(weights)
+
+
+def test_a_bundle_and_its_weights_load_alike(bundle, make_network):
+    truth = make_network().state_dict()
+    for source in (bundle, bundle / "models/model.pt", str(bundle)):
+        model = load_model(source, "cpu")
+        assert (model.name, model.path) == ("brains", bundle / "models/model.pt")
+        assert model.trained_for == {"scales": [1.0, 3.0], "degradation": "psf"}
+        assert model.sha256 == hashlib.sha256((bundle / "models/model.pt").read_bytes()).hexdigest()
+        assert not model.network.training
+        for key, value in model.network.state_dict().items():
+            torch.testing.assert_close(value, truth[key], rtol=0, atol=0)
+    predictor = Predictor(bundle, device="cpu")
+    predictor(torch.rand(1, 9, 8, 3), scale=2)
+    shown = predictor.report["model"]
+    assert (shown["name"], shown["version"], shown["file"]) == ("brains", "1.2.3", "model.pt")
+    assert str(bundle) not in json.dumps(predictor.report)
+
+
+def test_weights_on_their_own_are_named_by_their_file(tmp_path, make_network):
+    torch.save(make_network().state_dict(), tmp_path / "mine.pt")
+    model = load_model(tmp_path / "mine.pt", "cpu")
+    assert (model.name, model.metadata, model.trained_for) == ("mine.pt", {}, {})
+
+
+def test_the_baseline_and_a_network_need_no_file(make_network):
+    assert isinstance(load_model("bicubic").network, Bicubic) and load_model("bicubic").sha256 is None
+    network = make_network().train()
+    model = load_model(network, "cpu")
+    assert model.network is network and not network.training
+    assert (model.name, model.path) == ("MetaSRGenerator", None)
+    assert Predictor(TrainedModel(network, "x")).model.name == "x"
+
+
+def write_other_file(path, kind):
+    """A file that holds no weights of a generator."""
+    contents = {"tensor": torch.rand(3), "list": [1], "checkpoint": {"network": {}}, "class": {"x": nonsense}}
+    if kind in contents:
+        torch.save(contents[kind], path)
+    else:
+        path.write_bytes({"empty": b"", "text": b"hello there", "binary": bytes(range(256)), "gzip": b"\x1f\x8b"}[kind])
+
+
+def nonsense():
+    """What unpickling must not run."""
+
+
+@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")
+@pytest.mark.parametrize("kind", ["tensor", "list", "checkpoint", "class", "empty", "text", "binary", "gzip"])
+def test_another_file_is_refused_by_name(tmp_path, kind):
+    path = tmp_path / "model.pt"
+    write_other_file(path, kind)
+    with pytest.raises(ValueError) as caught:
+        load_model(path)
+    message = f"{path} does not hold the weights of a generator of miassr_monai: give a model.pt, not a checkpoint."
+    assert str(caught.value) == message
+
+
+def test_a_missing_file_and_a_folder_without_weights_are_named(tmp_path):
+    for path, shown in ((tmp_path / "no.pt", tmp_path / "no.pt"), (tmp_path, tmp_path / "models/model.pt")):
+        with pytest.raises(FileNotFoundError) as caught:
+            load_model(path)
+        assert str(caught.value).startswith(f"there is no model at {shown}: give a bundle folder")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_no_bad_file(bundle):
+    (bundle / "models/model.pt").chmod(0)
+    with pytest.raises(PermissionError):
+        load_model(bundle)
+
+
+@pytest.mark.parametrize("source", ["bicubic", "weights"])
+@pytest.mark.parametrize(
+    "device",
+    ["gpu", pytest.param("cuda", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"))],
+)
+def test_a_device_that_is_not_there_is_refused(bundle, source, device):
+    with pytest.raises(ValueError, match=f"the device '{device}' cannot be used here: give another, such as 'cpu'"):
+        load_model("bicubic" if source == "bicubic" else bundle, device)

@@ -1,0 +1,217 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from miassr_monai.networks import Bicubic, MetaSRGenerator
+from miassr_monai.prediction import TrainedModel
+from miassr_monai.prediction.plan import make_plan, warnings_of
+
+TRAINED_FOR = {"scales": [1.0, 4.0], "spacing_mm": [0.4, 1.2], "modalities": ["MR"]}
+
+
+def volume(shape=(1, 20, 30, 10), spacing=(0.9, 1.0, 4.0), **meta):
+    """Random volume with the spacing, its axes oblique."""
+    axes = np.array([[0.8, -0.36, 0.48], [0.6, 0.48, -0.64], [0.0, 0.8, 0.6]])
+    affine = np.eye(4)
+    affine[:3, :3] = axes * np.array(spacing)
+    data = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    return MetaTensor(data, affine=torch.from_numpy(affine), meta=meta)
+
+
+def plan_of(image=None, scale=None, spacing=None, slice_axis=None):
+    return make_plan(volume() if image is None else image, scale=scale, spacing=spacing, slice_axis=slice_axis)
+
+
+@pytest.mark.parametrize("slice_axis, axis", [(None, 2), (0, 0), (1, 1), (2, 2), (-1, 2), (-3, 0)])
+@pytest.mark.parametrize(
+    "scale, factors",
+    [
+        (2.5, lambda axis: [1.0 if a == axis else 2.5 for a in range(3)]),
+        ([2.5], lambda axis: [1.0 if a == axis else 2.5 for a in range(3)]),
+        ((2.0, 3.0), lambda axis: [*[2.0, 3.0][:axis], 1.0, *[2.0, 3.0][axis:]]),
+        (np.array([2.0, 3.0, 1.5]), lambda axis: [2.0, 3.0, 1.5]),
+        (torch.tensor([2.0, 3.0, 1.5]), lambda axis: [2.0, 3.0, 1.5]),
+    ],
+)
+def test_a_scale_is_for_the_axes_of_a_slice_or_for_all(scale, factors, slice_axis, axis):
+    plan = plan_of(scale=scale, slice_axis=slice_axis)
+    expected = factors(axis)
+    assert plan.factors == tuple(expected) and plan.slice_axis == axis
+    assert plan.in_plane == tuple(f for a, f in enumerate(expected) if a != axis)
+    assert plan.through_plane == expected[axis]
+    assert plan.spacing == pytest.approx((0.9, 1.0, 4.0))
+
+
+@pytest.mark.parametrize(
+    "spacing, factors", [(0.5, (1.8, 2.0, 8.0)), ((0.45, 0.5), (2.0, 2.0, 1.0)), ((0.9, 0.25, 2.0), (1.0, 4.0, 2.0))]
+)
+@pytest.mark.parametrize("code, unit", [(0, 1.0), (1, 1000.0), (2, 1.0), (3, 0.001), (10, 1.0), (8 + 1, 1000.0)])
+def test_a_spacing_is_in_millimetres_whatever_the_unit_of_the_file(spacing, factors, code, unit):
+    image = volume(spacing=np.array([0.9, 1.0, 4.0]) / unit, xyzt_units=code)
+    plan = plan_of(image, spacing=spacing)
+    assert plan.factors == pytest.approx(factors, rel=1e-6)
+    assert plan.spacing == pytest.approx((0.9, 1.0, 4.0))
+
+
+def test_spacings_that_are_equal_but_for_rounding_stay_as_they_are():
+    assert plan_of(spacing=(0.9004, 0.5, 3.997)).factors == pytest.approx((1.0, 2.0, 1.0), abs=1e-12)
+
+
+@pytest.mark.parametrize("slice_axis", [0, 1, 2])
+def test_spacings_in_a_slice_that_are_equal_but_for_rounding_get_one_scale(slice_axis):
+    image = volume(spacing=(0.976562, 0.9765625, 0.976563))
+    plan = plan_of(image, spacing=0.5, slice_axis=slice_axis)
+    assert plan.in_plane[0] == plan.in_plane[1] == pytest.approx(0.9765625 / 0.5, rel=1e-6)
+    assert found(image, model(None, MetaSRGenerator(width=4, depth=1)), spacing=(0.5, 0.5)) == []
+
+
+@pytest.mark.parametrize(
+    "shape, spacing, axis",
+    [
+        ((1, 20, 30, 10), (5.0, 1.0, 1.0), 0),
+        ((1, 20, 30, 10), (1.0, 5.0, 1.0), 1),
+        ((1, 20, 30, 10), (1.0, 1.0, 1.0), 2),
+        ((1, 20, 30, 10), (2.001, 1.0, 2.0), 2),
+        ((1, 1, 30, 10), (1.0, 1.0, 5.0), 0),
+    ],
+)
+def test_slices_lie_across_the_largest_spacing_or_the_axis_of_one_sample(shape, spacing, axis):
+    assert plan_of(volume(shape, spacing), scale=2).slice_axis == axis
+
+
+def test_an_axis_of_one_sample_keeps_its_spacing():
+    image = volume((1, 20, 30, 1))
+    assert plan_of(image, spacing=0.5).factors == pytest.approx((1.8, 2.0, 1.0))
+    assert plan_of(image, scale=(2, 2, 1)).factors == (2.0, 2.0, 1.0)
+    with pytest.raises(ValueError, match="one sample cannot be super-resolved: give it the scale 1"):
+        plan_of(image, scale=(2, 2, 2))
+
+
+@pytest.mark.parametrize(
+    "wish, message",
+    [
+        ({}, "give a scale or a spacing, one of the two"),
+        ({"scale": 2, "spacing": 0.5}, "give a scale or a spacing, one of the two"),
+        ({"scale": 0.5}, r"must be in \[1, 8\] along each axis, got 0.5"),
+        ({"scale": 40}, r"must be in \[1, 8\] along each axis, got 40"),
+        ({"scale": (2, 2, 9)}, r"must be in \[1, 8\] along each axis, got \(2, 2, 9\)"),
+        ({"scale": math.nan}, r"must be in \[1, 8\] along each axis, got nan"),
+        ({"scale": math.inf}, r"must be in \[1, 8\] along each axis, got inf"),
+        ({"scale": -2}, r"must be in \[1, 8\]"),
+        ({"scale": 1}, "nothing to do: the scale is 1 along every axis"),
+        ({"scale": (1, 1, 1)}, "nothing to do"),
+        ({"scale": "23"}, "scale must be a number or one number for each axis, got '23'"),
+        ({"scale": "two"}, "scale must be a number or one number for each axis, got 'two'"),
+        ({"scale": (2, None)}, "scale must be a number or one number for each axis"),
+        ({"scale": ()}, "scale must be a number or one number for each axis"),
+        ({"scale": (2, 2, 2, 2)}, "scale must be a number or one number for each axis"),
+        ({"scale": [[2, 2], [2, 2]]}, "scale must be a number or one number for each axis"),
+        ({"scale": 2, "slice_axis": 3}, "slice_axis must be 0, 1 or 2, got 3"),
+        ({"scale": 2, "slice_axis": -4}, "slice_axis must be 0, 1 or 2, got -4"),
+        ({"scale": 2, "slice_axis": "z"}, "slice_axis must be 0, 1 or 2, got z"),
+        ({"spacing": 0}, "spacing must be above 0 mm, got 0"),
+        ({"spacing": (0.5, -1)}, r"spacing must be above 0 mm, got \(0.5, -1\)"),
+        ({"spacing": math.nan}, "axis 0 has a spacing of 0.9 mm, and nan would be a scale of nan"),
+        ({"spacing": math.inf}, "axis 0 has a spacing of 0.9 mm, and inf would be a scale of 0 along it"),
+        ({"spacing": 0.95}, "axis 0 has a spacing of 0.9 mm, and 0.95 would be a scale of 0.9474 along it"),
+        ({"spacing": 0.4}, "axis 2 has a spacing of 4 mm, and 0.4 would be a scale of 10 along it"),
+        ({"spacing": (0.9, 1.0, 4.0)}, "nothing to do"),
+        ({"spacing": "fine"}, "spacing must be a number or one number for each axis"),
+        ({"spacing": (1, 1, 1, 1)}, "spacing must be a number or one number for each axis"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_a_sentence(wish, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        plan_of(**wish)
+    assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+def model(trained_for=TRAINED_FOR, network=None):
+    metadata = {} if trained_for is None else {"trained_for": trained_for}
+    return TrainedModel(network or Bicubic(), "model", metadata=metadata)
+
+
+def found(image=None, trained=None, window=None, **wish):
+    """What there is to warn of."""
+    image = volume() if image is None else image
+    return warnings_of(image, plan_of(image, **(wish or {"scale": 2})), trained or model(), window)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"scale": 2},
+        {"scale": 2.13},
+        {"scale": (1.5, 2)},
+        {"spacing": (0.4501, 0.5)},
+        {"scale": (1, 1, 3.999)},
+        {"spacing": (0.3999, 0.3999)},
+    ],
+)
+@pytest.mark.parametrize("trained_for", [TRAINED_FOR, None])
+def test_a_normal_request_is_not_warned_of(wish, trained_for):
+    assert found(volume(modality="MR"), model(trained_for), **wish) == []
+
+
+def test_a_small_or_a_signed_image_is_not_taken_for_clipped_or_ct():
+    assert found(volume((1, 4, 5, 1))) == []
+    assert found(volume() * 400 - 300) == []
+
+
+@pytest.mark.parametrize(
+    "wish, message",
+    [
+        ({"scale": (4.5, 2)}, "the scale 4.5 is outside the range that the model was trained for, 1 to 4."),
+        ({"scale": (2, 2, 5)}, "the scale 5 is outside the range that the model was trained for, 1 to 4."),
+        ({"scale": 4}, "the spacing made, 0.225 to 0.25 mm, is outside that of the training images, 0.4 to 1.2 mm."),
+        ({"scale": (1, 2, 2)}, "the spacing made, 0.5 to 2 mm, is outside that of the training images, 0.4 to 1.2 mm."),
+    ],
+)
+def test_what_the_model_was_not_trained_for_is_warned_of(wish, message):
+    assert message in found(**wish)
+
+
+def test_another_modality_is_warned_of():
+    message = "the image is {} and the model was trained on MR."
+    assert found(volume(modality="US")) == [message.format("US")]
+    assert message.format("CT") in found(volume(modality="CT"), window=(-160, 240))
+    assert message.format("CT, by its intensities,") in found(volume() * 3000 - 1000, window=(-160, 240))
+    assert found(volume(modality="MR") * 3000 - 1000) == []
+    both = TRAINED_FOR | {"modalities": ["MR", "CT"]}
+    assert found(volume(modality="CT"), model(both), window=(-160, 240)) == []
+    assert found(volume(modality="US"), model(both)) == ["the image is US and the model was trained on MR and CT."]
+
+
+@pytest.mark.parametrize("by_header", [True, False])
+def test_ct_without_a_window_is_warned_of(by_header):
+    image = volume(modality="CT") if by_header else volume() * 3000 - 1000
+    anything = model(None)
+    assert found(image, anything) == [
+        "CT without a window: give the Hounsfield units that matter, such as window=(-160, 240)."
+    ]
+    assert found(image, anything, window=(-160, 240)) == []
+
+
+def test_an_image_that_looks_clipped_is_warned_of():
+    image = torch.cat([volume(), volume()])
+    image[1].clamp_(max=0.9)
+    share = (image[1] == image[1].max()).float().mean().item()
+    message = f"{share:.1%} of the voxels have the highest intensity: the image looks clipped."
+    assert found(image) == [message] and 0.08 < share < 0.12
+    image[1][image[1] == image[1].max()] *= torch.linspace(1, 2, int(share * 6000 + 0.5))
+    assert found(image) == []
+
+
+def test_what_a_network_of_one_scale_leaves_to_bicubic_is_warned_of():
+    isotropic = model(None, MetaSRGenerator(width=4, depth=1))
+    anisotropic = model(None, MetaSRGenerator(width=4, depth=1, anisotropic=True))
+    unequal = "the axes of a slice have unequal scales, which the model cannot do: the rest is bicubic."
+    across = "the model has no weights for the axis across the slices: it is upscaled by bicubic interpolation."
+    assert found(trained=isotropic, scale=2) == []
+    assert found(trained=isotropic, scale=(2, 3)) == [unequal]
+    assert found(trained=isotropic, scale=(2, 2, 3)) == [across]
+    assert found(trained=isotropic, scale=(1, 2, 3)) == [unequal, across]
+    assert found(trained=anisotropic, scale=(1, 2, 3)) == []

@@ -1,0 +1,358 @@
+import copy
+import warnings
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from monai.data import MetaTensor
+from torch import nn
+
+from miassr_monai import Predictor
+from miassr_monai.metrics import consistency_rmse
+from miassr_monai.prediction import SuperResolutionWarning, TrainedModel
+from miassr_monai.transforms import paper_degradation, psf_degradation
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::miassr_monai.prediction.SuperResolutionWarning"),
+    pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning"),
+]
+SIZE = (9, 8, 7)
+WISHES = [
+    *(({"scale": 2.5}, axis) for axis in (None, 0, 1, 2, -1)),
+    *(({"scale": (2.0, 3.7)}, axis) for axis in (0, 1, 2)),
+    ({"scale": (1.3, 2.0, 2.37)}, None),
+    ({"spacing": 0.4}, None),
+    ({"spacing": (0.4, 0.6)}, 2),
+    ({"spacing": (0.5, 0.7, 2.0)}, 1),
+]
+
+
+class Linear(nn.Module):
+    """Linear interpolation by PyTorch, which keeps a ramp a ramp off the border."""
+
+    anisotropic = True
+    halo = 2
+
+    def forward(self, x, scale):
+        return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
+
+
+def random_image(*shape, seed=0):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_ramp(fine, world_ramp, factors=(1.0,), border=8, unit=1.0):
+    """Every voxel off the border has, to 1e-4 mm, the value of the world coordinate that the affine gives it."""
+    in_mm = torch.diag(torch.tensor([unit] * 3 + [1.0], dtype=torch.float64)) @ fine.affine
+    truth = world_ramp(fine.shape[1:], in_mm)
+    inner = tuple(slice(border, -border) if n > 2 * border else slice(None) for n in truth.shape)
+    assert truth[inner].numel() > 0
+    for channel, factor in zip(fine.as_tensor().double(), factors, strict=True):
+        torch.testing.assert_close(channel[inner] / factor, truth[inner], rtol=0, atol=0.7e-4)
+
+
+@pytest.mark.parametrize("wish, slice_axis", WISHES)
+def test_a_point_keeps_its_world_coordinate(affine, world_ramp, wish, slice_axis):
+    ramp = world_ramp((20, 21, 22), affine)
+    image = MetaTensor(torch.stack([ramp, -2 * ramp]).float(), affine=affine)
+    fine = Predictor(Linear(), slice_axis=slice_axis, consistency=None)(image, **wish)
+    assert_ramp(fine, world_ramp, (1.0, -2.0))
+
+
+@pytest.mark.parametrize("scale", [2.5, (2.0, 3.0)])
+def test_a_point_of_an_image_with_two_axes_keeps_its_world_coordinate(affine, world_ramp, scale):
+    ramp = world_ramp((20, 21), affine)[None].float()
+    fine = Predictor(Linear(), consistency=None)(MetaTensor(ramp, affine=affine), scale=scale)
+    assert fine.ndim == 3
+    assert_ramp(fine, world_ramp)
+    flat = torch.tensor([[2.0, 0, -5], [0, 3, 7], [0, 0, 1]], dtype=torch.float64)
+    fine = Predictor("bicubic", consistency=None)(MetaTensor(ramp, affine=flat), scale=(2.0, 3.0))
+    truth = torch.tensor([[1.0, 0, -5.5], [0, 1, 6], [0, 0, 1]], dtype=torch.float64)
+    torch.testing.assert_close(fine.affine, truth, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("code, unit", [(0, 1.0), (1, 1000.0), (2, 1.0), (3, 0.001)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_point_of_a_file_keeps_its_world_coordinate_in_any_unit(tmp_path, affine, world_ramp, code, unit, channels):
+    factors = [1.0, 3.0, -2.0][:channels]
+    ramp = world_ramp((20, 21, 22), affine).numpy()
+    data = np.stack([f * ramp for f in factors], -1).astype(np.float32)
+    in_unit = np.diag([1 / unit] * 3 + [1]) @ affine.numpy()
+    image = nib.Nifti1Image(data[..., 0] if channels == 1 else data, in_unit)
+    image.header["xyzt_units"] = code
+    image.set_sform(in_unit, 1)
+    nib.save(image, tmp_path / "ramp.nii.gz")
+    predictor = Predictor(Linear(), consistency=None)
+    fine = predictor(tmp_path / "ramp.nii.gz", spacing=(0.4, 0.5))
+    assert_ramp(fine, world_ramp, factors, unit=unit)
+    steps = affine[:3, :3].norm(dim=0).tolist()
+    assert predictor.report["input"]["spacing"] == pytest.approx(steps, rel=1e-5)
+    assert predictor.report["output"]["spacing"] == pytest.approx([0.4, 0.5, steps[2]], rel=1e-5)
+    assert fine.meta["xyzt_units"] == code
+
+
+@pytest.mark.parametrize("scale", [2.5, (2.0, 3.0), (2.0, 2.5, 1.5)])
+@pytest.mark.parametrize("kind", ["bicubic", "isotropic"])
+def test_a_landmark_is_found_where_it_was(affine, make_network, scale, kind):
+    place = torch.tensor([15.3, 14.6, 15.1], dtype=torch.float64)
+    axes = [torch.arange(30, dtype=torch.float64)] * 3
+    blob = torch.exp(-((torch.stack(torch.meshgrid(*axes, indexing="ij"), -1) - place) ** 2).sum(-1) / (2 * 2.0**2))
+    network = "bicubic" if kind == "bicubic" else make_network()
+    if kind == "isotropic":
+        # Without what it adds to bicubic interpolation, which an untrained network puts anywhere.
+        network.residual_scale = 0.0
+    fine = Predictor(network, consistency=None)(MetaTensor(blob[None].float(), affine=affine), scale=scale)
+    mass = fine.as_tensor()[0].double()
+    sides = [mass.sum([a for a in range(3) if a != axis]) for axis in range(3)]
+    index = [(side * torch.arange(side.numel())).sum() / mass.sum() for side in sides]
+    world = fine.affine @ torch.tensor([*index, 1.0], dtype=torch.float64)
+    truth = affine @ torch.tensor([*place, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(world, truth, rtol=0, atol=1e-4)
+
+
+def test_the_meta_is_kept_and_the_input_left_alone():
+    meta = {"filename_or_obj": "a.nii.gz", "note": [1, 2], "modality": "MR"}
+    image = MetaTensor(random_image(1, *SIZE), affine=torch.diag(torch.tensor([1.0, 1, 3, 1])), meta=dict(meta))
+    before, data = copy.deepcopy(image.meta), image.as_tensor().clone()
+    fine = Predictor("bicubic", consistency="project")(image, scale=2)
+    assert {k: fine.meta[k] for k in meta} == meta
+    assert image.meta.keys() == before.keys() and torch.equal(image.affine, before["affine"])
+    torch.testing.assert_close(image.as_tensor(), data, rtol=0, atol=0)
+    assert fine.dtype == torch.float32 and fine.device.type == "cpu"
+
+
+def test_what_a_reader_says_of_the_grid_is_brought_up_to_date():
+    header = {"dim": np.array([3, 9, 8, 7, 1, 1, 1, 1], np.int16), "spatial_shape": np.array(SIZE, np.int16)}
+    header |= {"pixdim": np.array([-1, 1, 1, 3, 2, 0, 0, 0], np.float32), "original_affine": np.diag([1.0, 1, 3, 1])}
+    kept = copy.deepcopy(header)
+    image = MetaTensor(random_image(1, *SIZE), affine=torch.diag(torch.tensor([1.0, 1, 3, 1])), meta=dict(header))
+    fine = Predictor("bicubic", consistency=None)(image, scale=(2.0, 2.5))
+    assert fine.meta["dim"].tolist() == [3, 18, 20, 7, 1, 1, 1, 1]
+    assert fine.meta["spatial_shape"].tolist() == [18, 20, 7]
+    np.testing.assert_allclose(fine.meta["pixdim"], [-1, 0.5, 0.4, 3, 2, 0, 0, 0])
+    np.testing.assert_array_equal(fine.meta["original_affine"], fine.affine.numpy())
+    for key, value in kept.items():
+        np.testing.assert_array_equal(image.meta[key], value)
+    assert not kept.keys() & Predictor("bicubic")(random_image(1, *SIZE), scale=2).meta.keys()
+
+
+@pytest.mark.parametrize("consistency", [None, "project"])
+@pytest.mark.parametrize("factor, offset", [(250.0, -1000.0), (1e-3, 0.5)])
+def test_intensities_come_back_in_the_units_of_the_input(make_network, factor, offset, consistency):
+    predictor = Predictor(make_network(), consistency=consistency)
+    image = random_image(2, *SIZE)
+    truth = factor * predictor(image, scale=2.5).as_tensor() + offset
+    fine = predictor(factor * image + offset, scale=2.5).as_tensor()
+    torch.testing.assert_close(fine, truth, rtol=0, atol=2e-4 * factor)
+
+
+def test_the_network_sees_each_channel_between_its_percentiles_or_the_window():
+    seen = []
+
+    def spy(x, scale, **_):
+        seen.append(x.clone())
+        return Linear()(x, scale)
+
+    network = Linear()
+    network.forward = spy
+    image = random_image(2, *SIZE) * torch.tensor([10.0, 100.0]).view(2, 1, 1, 1)
+    predictor = Predictor(network, percentiles=(5, 95), consistency=None, slice_batch_size=7)
+    predictor(image, scale=2)
+    low, high = np.percentile(image.numpy(), (5, 95), axis=(1, 2, 3))
+    for channel, x in enumerate(seen):
+        truth = (image[channel].numpy() - low[channel]) / (high[channel] - low[channel])
+        np.testing.assert_allclose(x[:, 0].numpy(), np.moveaxis(truth, -1, 0), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(predictor.report["intensity_ranges"], np.stack([low, high], 1), rtol=1e-6)
+    seen.clear()
+    Predictor(network, window=(-10, 30), consistency=None, slice_batch_size=7)(image, scale=2)
+    np.testing.assert_allclose(seen[0][:, 0].numpy(), np.moveaxis((image[0].numpy() + 10) / 40, -1, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_across_the_slices_two_orthogonal_passes_are_averaged(make_network, axis):
+    network = make_network(anisotropic=True)
+    image = random_image(1, *SIZE)
+    image[0, 0, 0, 0], image[0, -1, -1, -1] = 0.0, 1.0
+    factors = [2.0, 2.5, 1.5]
+    planar = tuple(f for a, f in enumerate(factors) if a != axis)
+    fine = Predictor(network, slice_axis=axis, percentiles=(0, 100), consistency=None)(image, scale=factors)
+    with torch.no_grad():
+        first = torch.stack([network(s[None], planar)[0] for s in image.unbind(axis + 1)], axis + 1)
+        passes = []
+        for across in (a for a in range(3) if a != axis):
+            scale = tuple(factors[axis] if a == axis else 1.0 for a in range(3) if a != across)
+            passes.append(torch.stack([network(s[None], scale)[0] for s in first.unbind(across + 1)], across + 1))
+    truth = (passes[0] + passes[1]) / 2
+    assert (passes[0] - passes[1]).abs().max() > 1e-3
+    torch.testing.assert_close(fine.as_tensor(), truth, rtol=0, atol=1e-5)
+
+
+def pytorch_bicubic(image, axis, scale):
+    """Bicubic interpolation of ``(C, h, w, d)`` along one axis, by PyTorch."""
+    lines = image.movedim(axis + 1, -1)
+    flat = lines.reshape(1, 1, -1, lines.shape[-1])
+    fine = F.interpolate(flat, scale_factor=(1.0, scale), mode="bicubic", align_corners=False)
+    return fine.view(*lines.shape[:-1], -1).movedim(-1, axis + 1)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_without_weights_for_it_the_axis_across_is_bicubic(make_network, axis):
+    network, image = make_network(), random_image(2, *SIZE)
+    factors = [2.5, 2.5, 2.5]
+    factors[axis] = 1.5
+    predictor = Predictor(network, slice_axis=axis, consistency=None)
+    truth = pytorch_bicubic(predictor(image, scale=2.5).as_tensor(), axis, 1.5)
+    torch.testing.assert_close(predictor(image, scale=factors).as_tensor(), truth, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale, common, axis", [((2.0, 3.0), 2.0, 1), ((3.0, 2.0), 2.0, 0), ((1.0, 2.0), 1.0, 1)])
+def test_what_is_beyond_the_scale_that_both_axes_share_is_bicubic(make_network, scale, common, axis):
+    predictor = Predictor(make_network(), consistency=None)
+    image = random_image(1, *SIZE)
+    half = image if common == 1.0 else predictor(image, scale=common).as_tensor()
+    truth = pytorch_bicubic(half, axis, max(scale) / common)
+    torch.testing.assert_close(predictor(image, scale=scale).as_tensor(), truth, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2.5, (2.0, 3.0, 1.5)])
+def test_bicubic_is_that_of_pytorch(scale):
+    image = random_image(1, 10, 8, 7)
+    truth = image
+    for axis, factor in enumerate((2.5, 2.5, 1.0) if scale == 2.5 else scale):
+        truth = pytorch_bicubic(truth, axis, factor)
+    fine = Predictor("bicubic", consistency=None)(image, scale=scale).as_tensor()
+    torch.testing.assert_close(fine, truth, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("anisotropic, scale", [(False, 2.37), (True, (2.0, 1.7)), (True, (2.0, 1.7, 1.5))])
+def test_tiles_and_batches_give_what_whole_slices_give(make_network, anisotropic, scale):
+    network, image = make_network(anisotropic), random_image(1, 40, 33, 5)
+    whole = Predictor(network, tile_size=None, consistency=None)(image, scale=scale).as_tensor()
+    for settings in ({"tile_size": 13}, {"slice_batch_size": 3}, {"tile_size": 16, "slice_batch_size": 4}):
+        fine = Predictor(network, consistency=None, **settings)(image, scale=scale).as_tensor()
+        torch.testing.assert_close(fine, whole, rtol=0, atol=1e-5)
+
+
+def test_in_bfloat16_the_result_is_close_but_not_the_same(make_network):
+    network, image = make_network(), random_image(1, 20, 18, 3)
+    whole = Predictor(network, consistency=None)(image, scale=2).as_tensor()
+    fast = Predictor(network, amp=True, consistency=None)(image, scale=2)
+    assert fast.dtype == torch.float32
+    assert 0 < (fast.as_tensor() - whole).abs().max() < 1e-2
+
+
+def test_channels_go_through_together_where_the_network_takes_several(make_network):
+    network, image = make_network(channels=2), random_image(4, *SIZE)
+    predictor = Predictor(network, percentiles=(0, 100), consistency=None)
+    fine = predictor(image, scale=2).as_tensor()
+    for pair in (slice(0, 2), slice(2, 4)):
+        torch.testing.assert_close(fine[pair], predictor(image[pair], scale=2).as_tensor(), rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="the model needs 2 channels, but the image has 3"):
+        predictor(image[:3], scale=2)
+
+
+@pytest.mark.parametrize("name, degradation", [("paper", paper_degradation), ("psf", psf_degradation)])
+def test_consistency_is_measured_with_the_degradation_of_the_training(make_network, name, degradation):
+    model = TrainedModel(make_network(), "model", metadata={"trained_for": {"degradation": name}})
+    image, scales = 40 * random_image(1, *SIZE) - 7, (2.0, 2.0, 1.0)
+    predictor = Predictor(model, percentiles=(0, 100))
+    fine = predictor(image, scale=2).as_tensor()
+    width = (image.max() - image.min()).item()
+    rmse = consistency_rmse(image, fine, scales, 2, degradation) / width
+    measured = predictor.report["consistency"]
+    assert measured == {
+        "rmse": pytest.approx(rmse, rel=1e-3),
+        "psnr_db": pytest.approx(-20 * np.log10(rmse), abs=0.01),
+        "corrected": False,
+    }
+    corrector = Predictor(model, percentiles=(0, 100), consistency="project")
+    corrected = corrector(image, scale=2).as_tensor()
+    assert corrector.report["consistency"]["rmse"] < 0.7 * rmse and corrector.report["consistency"]["corrected"]
+    assert consistency_rmse(image, corrected, scales, 2, degradation) / width < 0.7 * rmse
+    unmeasured = Predictor(model, consistency=None)
+    unmeasured(image, scale=2)
+    assert unmeasured.report["consistency"] is None
+
+
+def test_a_warning_points_at_the_caller_and_strict_makes_it_an_error(make_network):
+    image = random_image(1, *SIZE)
+    predictor = Predictor(make_network(), consistency=None)
+    with pytest.warns(SuperResolutionWarning, match="no weights for the axis across the slices") as caught:
+        predictor(image, scale=(2, 2, 2))
+    assert caught[0].filename == __file__ and len(caught) == 1
+    assert predictor.report["warnings"] == [str(caught[0].message)]
+    with pytest.raises(ValueError, match="no weights for the axis across the slices"):
+        Predictor(make_network(), strict=True)(image, scale=(2, 2, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SuperResolutionWarning)
+        Predictor(make_network(), strict=True)(image, scale=2)
+
+
+def test_the_report_says_what_was_done():
+    image = MetaTensor(random_image(1, *SIZE), affine=torch.diag(torch.tensor([1.0, 1, 3, 1])))
+    predictor = Predictor("bicubic")
+    fine = predictor(image, scale=(2.0, 2.5))
+    report = predictor.report
+    assert report["input"] == {"shape": [1, *SIZE], "spacing": [1, 1, 3], "affine": image.affine.tolist()}
+    assert report["output"] == {"shape": [1, 18, 20, 7], "spacing": [0.5, 0.4, 3], "affine": fine.affine.tolist()}
+    assert (report["scale"], report["slice_axis"], report["model"]["name"]) == ([2.0, 2.5, 1.0], 2, "bicubic")
+    predictor(image[..., 0], scale=2)
+    assert predictor.report["output"]["shape"] == [1, 18, 16] and predictor.report["output"]["spacing"] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    "change", [lambda a: a, np.flip, lambda a: a.astype(">f8"), torch.from_numpy, lambda a: a.astype(np.uint16)]
+)
+def test_arrays_and_tensors_of_any_layout_and_kind_are_taken(change):
+    image = change(np.random.default_rng(0).integers(0, 4000, (1, *SIZE)).astype(np.float64))
+    truth = pytorch_bicubic(pytorch_bicubic(torch.tensor(np.asarray(image).astype(np.float32)), 0, 2.0), 1, 2.0)
+    fine = Predictor("bicubic", consistency=None)(image, scale=2)
+    torch.testing.assert_close(fine.as_tensor(), truth, rtol=0, atol=1e-2)
+    assert fine.affine.diag().tolist() == [0.5, 0.5, 1, 1]
+
+
+def test_the_result_can_be_changed_and_learned_from():
+    fine = Predictor("bicubic")(random_image(1, *SIZE).requires_grad_(), scale=2)
+    fine *= 2
+    nn.Conv3d(1, 1, 3)(fine[None]).sum().backward()
+
+
+@pytest.mark.parametrize(
+    "image, message",
+    [
+        (np.zeros((8, 9)), r"must be channel first, .* got \(8, 9\): add the channel axis"),
+        (np.zeros((100, 8, 9)), r"must be channel first, .* got \(100, 8, 9\)"),
+        (np.zeros((1, 1, 8, 9, 7)), "must be channel first"),
+        (np.zeros((1, 0, 9)), r"axis of size 0, its shape is \(1, 0, 9\)"),
+        (np.ones((1, 8, 9)), "the image is constant"),
+        (np.full((1, 8, 9), np.nan), "NaN or infinite"),
+    ],
+)
+def test_an_image_that_cannot_be_worked_on_is_refused(image, message):
+    with pytest.raises(ValueError, match=message):
+        Predictor("bicubic")(image, scale=2)
+
+
+def test_a_long_series_of_volumes_is_one_of_channels():
+    assert Predictor("bicubic", consistency=None)(random_image(70, 4, 4, 3), scale=2).shape == (70, 8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"window": (5, 5)}, "window must be two intensities, the lower one first"),
+        ({"window": (1, 2, 3)}, "window must be two intensities"),
+        ({"window": (float("nan"), 1)}, "window must be two intensities"),
+        ({"percentiles": (90, 10)}, r"percentiles must be two numbers in \[0, 100\]"),
+        ({"percentiles": (-1, 50)}, "percentiles must be two numbers"),
+        ({"consistency": "yes"}, "consistency must be one of .* got 'yes'"),
+        ({"tile_size": 0}, "tile_size must be at least 1"),
+        ({"slice_batch_size": 0}, "slice_batch_size must be at least 1"),
+        ({"device": "gpu"}, "the device 'gpu' cannot be used here"),
+    ],
+)
+def test_settings_are_checked_at_once(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Predictor("bicubic", **settings)
