@@ -3,9 +3,9 @@
     python benchmarks/critics.py --json critics.json
 
 Real images are patches of the sample volume (MNI152, axial blocks for training and validation apart), fake ones the
-same patches degraded and upscaled again by bicubic interpolation, at scales drawn as in training. Each critic is trained
-by WGAN-GP for the same number of steps. Shown is the share of held-out pairs whose real patch has the higher score, and
-the gap between the scores in units of their spread.
+same patches degraded and upscaled again by bicubic interpolation, at scales drawn as in training. Each critic is
+trained by WGAN-GP for the same number of steps. Shown is the share of held-out pairs whose real patch has the higher
+score, and the gap between the scores in units of their spread.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import torch
 
 from miassr_monai.geometry import axis_scales, downscaled_size, nearest_fraction, upscaled_range
 
-__all__ = ["bicubic_axis", "bicubic_downsample", "bicubic_upscale", "gaussian_downsample"]
+__all__ = ["bicubic_axis", "bicubic_downsample", "bicubic_upscale", "gaussian_downsample", "kspace_downsample"]
 
 # Full width at half maximum of a Gaussian, in standard deviations.
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
@@ -73,6 +73,20 @@ def gaussian_matrix(in_size: int, out_size: int, step_numerator: int, step_denom
     )
     weight = ramp[:, 2:] - 2 * ramp[:, 1:-1] + ramp[:, :-2]
     return fold_taps(whole.unsqueeze(1) + offset, weight / weight.sum(1, keepdim=True), in_size)
+
+
+def cosine_matrix(in_size: int, out_size: int, step_numerator: int, step_denominator: int) -> torch.Tensor:
+    """Ideal low-pass filter up to the output grid's Nyquist frequency, sampled at the output positions, in float64.
+
+    The input is a cosine series, as if mirrored at its borders, so that one border does not leak into the other; the
+    series is cut off and evaluated between the samples.
+    """
+    whole, fraction = sample_positions(out_size, step_numerator, step_denominator)
+    kept = -(-in_size * step_denominator // step_numerator)
+    frequency = math.pi * torch.arange(kept, dtype=torch.float64) / in_size
+    analysis = torch.cos(frequency.unsqueeze(1) * (torch.arange(in_size, dtype=torch.float64) + 0.5)) * 2 / in_size
+    analysis[0] /= 2
+    return torch.cos((whole + fraction + 0.5).unsqueeze(1) * frequency) @ analysis
 
 
 def apply_matrices(
@@ -167,3 +181,8 @@ def bicubic_downsample(image: torch.Tensor, scale: float | tuple[float, float]) 
 def gaussian_downsample(image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
     """Blur ``(..., H, W)`` by a Gaussian with a FWHM of ``scale`` pixels, then sample it at the LR pixels' centres."""
     return downsample(image, scale, gaussian_matrix)
+
+
+def kspace_downsample(image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
+    """Keep the frequencies of ``(..., H, W)`` that the LR grid can hold, and sample at the LR pixels' centres."""
+    return downsample(image, scale, lambda size, small, p, q: None if p == q else cosine_matrix(size, small, p, q))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
+from monai.utils import look_up_option
 from torch import nn
 
 from miassr_monai.data import load_volume
@@ -102,7 +103,7 @@ class Predictor:
         self.window = window
         self.slice_axis = slice_axis
         self.consistency = consistency
-        self.degradation = DEGRADATIONS[self.model.trained_for.get("degradation", "paper")]
+        self.degradation = look_up_option(self.model.trained_for.get("degradation", "paper"), DEGRADATIONS)
         self.strict = strict
         parameter = next(self.model.network.parameters(), None)
         self.inferer = partial(
