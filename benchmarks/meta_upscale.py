@@ -82,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", default="meta_upscale.json")
+    parser.add_argument("--scale", type=float, action="append", help="default: seven of them")
     parser.add_argument("--case", choices=CASES, action="append", help="default: all of them")
     parser.add_argument(
         "--peak", nargs=3, metavar=("METHOD", "CASE", "SCALE"), help="print one method's memory and stop"
@@ -96,7 +97,7 @@ def main() -> None:
     header = f"{'case':<15}{'scale':>7}{'direct':>10}{'module':>10}{'subpixel':>10}{'trunk':>10}{'bicubic':>10}"
     print(f"{header}{'speed-up':>10}{'of trunk':>10}{'MiB':>8}{'direct':>8}")
     for case in args.case or CASES:
-        for scale in SCALES:
+        for scale in args.scale or SCALES:
             names = ("direct", "module", "sub-pixel", "trunk", "bicubic")
             work = {name: run for name in names if (run := workload(name, case, scale)) is not None}
             times = interleave(work, args.rounds)

@@ -76,7 +76,7 @@ class MetaUpscale(nn.Module):
     - *re-association*: the kernel layer is linear, so it is applied to the features first, as a convolution at low
       resolution, and each output pixel is the product of its hidden layer with the result.
 
-    Both work with a smaller weight network, see :meth:`fold`.
+    The latter works with a smaller weight network, see :meth:`fold`.
 
     Args:
         in_channels: channels of the features.
@@ -162,36 +162,32 @@ class MetaUpscale(nn.Module):
         # In floating point: TorchScript's integers would overflow.
         taps = 9.0 * self.in_channels * self.out_channels
         blocks = n * -(-h // row_q) * -(-w // column_q)
-        by_phase = taps * row_p * column_p * (hidden + blocks * (row_q + 2) * (column_q + 2) / 9)
+        by_phase = taps * row_p * column_p * (self.hidden.out_features + blocks * (row_q + 2) * (column_q + 2) / 9)
         outputs = 1.0 * h * w * -(-row_p // row_q) * -(-column_p // column_q)
         return by_phase < hidden * (taps * n * h * w + outputs * (n * self.out_channels + self.element_cost))
 
-    def fold(
-        self, rows: tuple[int, int], columns: tuple[int, int], evaluations: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A smaller weight network with the same kernels at every phase of one scale.
-
-        A hidden unit that is positive at every phase acts linearly, so all of these together are three units: 1,
-        ``r_i`` and ``r_j``. A unit that is negative at every phase adds nothing. Which are which is only looked up on
-        the CPU: a GPU would have to wait for the answer. For few evaluations it does not pay, and none are left out.
-
-        Args:
-            rows: scale of the rows as a fraction.
-            columns: scale of the columns.
-            evaluations: how often the result will be evaluated.
-
-        Returns:
-            Units ``(3, K)``, the pre-activation of each being ``units[0] + r_i * units[1] + r_j * units[2]``; and the
-            kernel layer ``(K, out_channels * in_channels * 9)``, without a bias.
-        """
+    def units(self, rows: tuple[int, int], columns: tuple[int, int]) -> torch.Tensor:
+        """The hidden layer at one scale ``(3, hidden)``: its pre-activation is ``[0] + r_i * [1] + r_j * [2]``."""
         weight = self.hidden.weight
         constant = self.hidden.bias + weight[:, 0] * (rows[1] / rows[0])
         if self.anisotropic:
             constant = constant + weight[:, 1] * (columns[1] / columns[0])
-        units = torch.stack([constant, weight[:, weight.size(1) - 2], weight[:, weight.size(1) - 1]])
-        layer = self.kernel.weight.t()
-        identity = torch.eye(3, dtype=weight.dtype, device=weight.device)
-        if weight.device.type != "cpu" or evaluations < weight.size(0):
+        return torch.stack([constant, weight[:, weight.size(1) - 2], weight[:, weight.size(1) - 1]])
+
+    def fold(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """A smaller weight network with the same kernels at every phase of one scale.
+
+        A hidden unit that is positive at every phase acts linearly, so all of these together are three units: 1,
+        ``r_i`` and ``r_j``. A unit that is negative at every phase adds nothing. Which are which is only looked up on
+        the CPU: a GPU would have to wait for the answer.
+
+        Returns:
+            Units ``(3, K)`` as in :meth:`units`; and the kernel layer ``(K, out_channels * in_channels * 9)``, without
+            a bias.
+        """
+        units, layer = self.units(rows, columns), self.kernel.weight.t()
+        identity = torch.eye(3, dtype=units.dtype, device=units.device)
+        if units.device.type != "cpu":
             return torch.cat([units, identity[:, :1]], 1), torch.cat([layer, self.kernel.bias.unsqueeze(0)])
         bounds = units.detach()
         slopes = bounds[1:]
@@ -223,12 +219,12 @@ class MetaUpscale(nn.Module):
         """One convolution of stride ``q`` to ``p * p`` channels per output channel, and a pixel shuffle."""
         (row_p, row_q), (column_p, column_q) = rows, columns
         n, h, w = features.size(0), features.size(2), features.size(3)
-        units, layer = self.fold(rows, columns, row_p * column_p)
+        units = self.units(rows, columns)
         row_phases, row_place = self.phases(row_q, 0, rows)
         column_phases, column_place = self.phases(column_q, 0, columns)
         row_part = units[0] + row_phases.flatten().index_select(0, row_place).unsqueeze(1) * units[1]
         column_part = column_phases.flatten().index_select(0, column_place).unsqueeze(1) * units[2]
-        kernels = F.relu(row_part.unsqueeze(1) + column_part) @ layer
+        kernels = self.kernel(F.relu(row_part.unsqueeze(1) + column_part))
         kernels = kernels.view(row_p, column_p, self.out_channels, self.in_channels, 3, 3)
         # Each 3 x 3 kernel goes to its place in the (q + 2) x (q + 2) LR pixels that a block of outputs reads.
         kernels = torch.cat(
@@ -268,7 +264,7 @@ class MetaUpscale(nn.Module):
         Every LR pixel makes the same number of outputs, as many as any needs; those that are too many are left out.
         """
         n, h, w = features.size(0), features.size(2), features.size(3)
-        units, layer = self.fold(rows, columns, n * h * w)
+        units, layer = self.fold(rows, columns)
         k = units.size(1)
         layer = layer.view(k, self.out_channels, self.in_channels, 3, 3).transpose(0, 1)
         layer = layer.reshape(-1, self.in_channels, 3, 3).to(features.dtype)

@@ -189,9 +189,7 @@ def test_units_of_one_sign_fold_into_three():
     with torch.no_grad():
         m.hidden.weight.copy_(torch.tensor([[1.0, 0.5, 0.5], [1, -1, 1], [0, 1, 1], [0, -1, 1], [-1, 0.5, 0.5]]))
         m.hidden.bias.copy_(torch.tensor([0.1, 1.0, -3.0, -0.5, 0.0]))
-    every_unit, _ = m.fold((2, 1), (2, 1), evaluations=4)
-    assert every_unit.shape == (3, 5 + 1)
-    units, layer = m.fold((2, 1), (2, 1), evaluations=5)
+    units, layer = m.fold((2, 1), (2, 1))
     # Units 0 and 1 are always on, 2 is always off, 3 and 4 change sign between phases.
     assert units.shape == (3, 2 + 3) and layer.shape == (5, 18)
     on = m.kernel.weight[:, :2]
