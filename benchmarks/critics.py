@@ -13,18 +13,16 @@ from __future__ import annotations
 import argparse
 import time
 
-import nibabel as nib
 import torch
 from monai.utils import set_determinism
+from sample_patches import draw_patches, load_slices
 from timing import write_json
 
-from miassr_monai.data import load_datalist, write_sample
 from miassr_monai.losses import WassersteinGPLoss
 from miassr_monai.networks import Critic
 from miassr_monai.resampling import bicubic_upscale
 from miassr_monai.transforms import paper_degradation
 
-BATCH, PATCH = 16, 96
 CRITICS = {
     "published": ({"width": 64, "dense_channels": 1024}, 1),
     "published, lazy penalty": ({"width": 64, "dense_channels": 1024}, 4),
@@ -32,23 +30,10 @@ CRITICS = {
 }
 
 
-def load_slices(section: str, folder: str) -> torch.Tensor:
-    """Slices ``(N, 1, H, W)`` of the sample's volumes, with intensities in [0, 1]."""
-    volumes = [torch.tensor(nib.load(item["image"]).get_fdata()).float() for item in load_datalist(folder, section)]
-    slices = torch.cat([volume.movedim(-1, 0) for volume in volumes])
-    return (slices / slices.quantile(0.9995 if slices.numel() < 1 << 24 else 1.0)).unsqueeze(1)
-
-
 def draw_pairs(slices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Real patches, and the same patches through degradation and bicubic interpolation."""
-    n, _, height, width = slices.shape
     scale = 1.5 + 2.5 * torch.rand((), generator=generator).item()
-    patches = []
-    for index in torch.randint(n, (BATCH,), generator=generator).tolist():
-        top = int(torch.randint(height - PATCH + 1, (), generator=generator))
-        left = int(torch.randint(width - PATCH + 1, (), generator=generator))
-        patches.append(slices[index, :, top : top + PATCH, left : left + PATCH])
-    real = torch.stack(patches)
+    real = draw_patches(slices, generator)
     fake = bicubic_upscale(paper_degradation(real, scale), scale)
     return real[..., : fake.size(-2), : fake.size(-1)], fake
 
@@ -70,8 +55,7 @@ def main() -> None:
     parser.add_argument("--sample", default="sample", help="folder for the sample data")
     parser.add_argument("--json", default="critics.json")
     args = parser.parse_args()
-    folder = str(write_sample(args.sample))
-    training, validation = (load_slices(section, folder) for section in ("training", "validation"))
+    training, validation = (load_slices(section, args.sample) for section in ("training", "validation"))
     figures = []
     print(f"{'critic':<26}{'parameters':>12}{'step':>6}{'seconds':>9}{'in order':>10}{'gap':>7}")
     for name, (arguments, interval) in CRITICS.items():

@@ -271,7 +271,7 @@ def run_info(args: argparse.Namespace) -> int:
         "scales": interval(trained.get("scales")),
         "spacing made": interval(trained.get("spacing_mm"), " mm"),
         "modalities": ", ".join(trained.get("modalities", [unknown])),
-        "degradation": trained.get("degradation", unknown),
+        "degradations": ", ".join(trained.get("degradations", [unknown])),
         "licence": trained.get("license", unknown),
         "intended use": metadata.get("intended_use", "research only, not for diagnosis"),
     }

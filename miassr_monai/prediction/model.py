@@ -39,7 +39,7 @@ class TrainedModel:
     @property
     def trained_for(self) -> dict[str, Any]:
         """What the weights were trained for, as far as the bundle says: ``scales``, ``spacing_mm`` (ranges),
-        ``modalities`` and ``degradation``."""
+        ``modalities``, ``degradations``, and the one of these that ``consistency`` is measured by."""
         return self.metadata.get("trained_for", {})
 
 

@@ -24,12 +24,12 @@ from miassr_monai.prediction.model import TrainedModel, load_model
 from miassr_monai.prediction.plan import Plan, make_plan, warnings_of
 from miassr_monai.prediction.report import make_report
 from miassr_monai.resampling import bicubic_axis
-from miassr_monai.transforms import paper_degradation, psf_degradation
+from miassr_monai.transforms import kspace_degradation, paper_degradation, psf_degradation
 from miassr_monai.transforms.unit_range import intensity_range
 
 __all__ = ["Predictor", "SuperResolutionWarning"]
 
-DEGRADATIONS = {"paper": paper_degradation, "psf": psf_degradation}
+DEGRADATIONS = {"kspace": kspace_degradation, "paper": paper_degradation, "psf": psf_degradation}
 CONSISTENCY = ("report", "project", None)
 # A stack of more images than this is rather a volume without a channel axis.
 MAX_CHANNELS = 64
@@ -103,7 +103,7 @@ class Predictor:
         self.window = window
         self.slice_axis = slice_axis
         self.consistency = consistency
-        self.degradation = look_up_option(self.model.trained_for.get("degradation", "paper"), DEGRADATIONS)
+        self.degradation = look_up_option(self.model.trained_for.get("consistency", "paper"), DEGRADATIONS)
         self.strict = strict
         parameter = next(self.model.network.parameters(), None)
         self.inferer = partial(

@@ -255,7 +255,7 @@ def test_channels_go_through_together_where_the_network_takes_several(make_netwo
 
 @pytest.mark.parametrize("name, degradation", [("paper", paper_degradation), ("psf", psf_degradation)])
 def test_consistency_is_measured_with_the_degradation_of_the_training(make_network, name, degradation):
-    model = TrainedModel(make_network(), "model", metadata={"trained_for": {"degradation": name}})
+    model = TrainedModel(make_network(), "model", metadata={"trained_for": {"consistency": name}})
     image, scales = 40 * random_image(1, *SIZE) - 7, (2.0, 2.0, 1.0)
     predictor = Predictor(model, percentiles=(0, 100))
     fine = predictor(image, scale=2).as_tensor()
