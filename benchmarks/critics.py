@@ -53,12 +53,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--sample", default="sample", help="folder for the sample data")
+    parser.add_argument("--critic", choices=CRITICS, action="append", help="default: all of them")
     parser.add_argument("--json", default="critics.json")
     args = parser.parse_args()
     training, validation = (load_slices(section, args.sample) for section in ("training", "validation"))
     figures = []
     print(f"{'critic':<26}{'parameters':>12}{'step':>6}{'seconds':>9}{'in order':>10}{'gap':>7}")
-    for name, (arguments, interval) in CRITICS.items():
+    for name in args.critic or CRITICS:
+        arguments, interval = CRITICS[name]
         set_determinism(0)
         generator = torch.Generator().manual_seed(0)
         critic, loss = Critic(**arguments), WassersteinGPLoss(penalty_interval=interval)
