@@ -154,10 +154,8 @@ def warnings_of(volume: MetaTensor, plan: Plan, model: TrainedModel, window: Seq
     low, high = trained.get("spacing_mm", (0.0, float("inf")))
     made = [step / f for step, f in zip(plan.spacing, plan.factors, strict=True) if f > 1]
     if not all(within(step, low, high) for step in made):
-        found.append(
-            f"the spacing made, {min(made):.3g} to {max(made):.3g} mm, is outside that of the training images, "
-            f"{low:g} to {high:g} mm."
-        )
+        shown = " to ".join(dict.fromkeys(f"{step:.3g}" for step in (min(made), max(made))))
+        found.append(f"the spacing made, {shown} mm, is outside that of the training images, {low:g} to {high:g} mm.")
     modality = volume.meta.get("modality")
     by_intensity = modality is None and volume.min().item() <= LOWEST_MR
     kind = "CT" if by_intensity else modality
