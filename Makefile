@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python -m monai.bundle run
 OUTPUT := bundle/output/quickstart
 QUICKSTART = --config_file "['bundle/configs/$(1).json','bundle/configs/quickstart.json']" --bundle_root bundle
-# Threads that wait by spinning make a busy machine several times slower; this little spinning costs nothing.
+# Threads that wait by spinning for long slow down a machine that others use.
 export GOMP_SPINCOUNT ?= 1000
 
 .PHONY: help install quickstart test lint clean

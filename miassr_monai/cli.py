@@ -109,7 +109,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    # OpenMP threads that wait by spinning make a machine that others use several times slower. Read when torch loads.
+    # OpenMP threads that wait by spinning for long slow down a machine that others use. Read when torch loads.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     args = make_parser().parse_args(arguments)
     if threading.current_thread() is threading.main_thread():

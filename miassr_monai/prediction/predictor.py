@@ -49,7 +49,7 @@ class Predictor:
     Args:
         model: bundle folder; weights file; ``"bicubic"``; a network; or ``None`` for the bundle of this package.
         device: where to run; the first GPU, or the CPU where there is none, unless given.
-        amp: run the network in bfloat16: faster, differences of about 1e-3 of the intensity range.
+        amp: run the network in bfloat16: faster on processors and GPUs that have it, and a little less exact.
         percentiles: of each channel, that become 0 and 1 for the network.
         window: intensities that become 0 and 1 instead, as CT needs: (lower, upper) in Hounsfield units.
         slice_axis: spatial axis across the slices; the one with the largest spacing unless given.
