@@ -22,6 +22,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from miassr_monai.data.dicom import VolumeError, is_dicom, itk, itk_dtype, load_series
+from miassr_monai.files import whole_file
 
 __all__ = ["VolumeError", "check_output", "load_volume", "save_volume"]
 
@@ -126,8 +127,9 @@ def save_volume(path: str | os.PathLike, volume: MetaTensor, overwrite: bool = F
 
     Raises:
         FileNotFoundError: when the folder is missing.
-        VolumeError: when :func:`check_output` refuses the path, the volume has other axes or does not fit in NIfTI-1,
-            or the file cannot be written.
+        OSError: when the file cannot be written.
+        VolumeError: when :func:`check_output` refuses the path, or the volume has other axes or does not fit in
+            NIfTI-1.
     """
     path = Path(path)
     check_output(path, overwrite)
@@ -137,16 +139,8 @@ def save_volume(path: str | os.PathLike, volume: MetaTensor, overwrite: bool = F
             f"or (C, h, w, d) of at most {MAX_SIZE} along each axis."
         )
     image = nifti_image(volume)
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    try:
+    with whole_file(path) as partial:
         nib.save(image, partial)
-        os.replace(partial, path)
-    except OSError as error:
-        raise VolumeError(
-            f"{path} cannot be written ({error.strerror or error}): make room, or write elsewhere."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def nifti_image(volume: MetaTensor) -> nib.Nifti1Image:

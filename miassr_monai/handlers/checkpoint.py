@@ -13,6 +13,8 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 
+from miassr_monai.files import whole_file
+
 __all__ = ["ResumableCheckpoint", "WeightsSaver", "save_atomically"]
 
 logger = logging.getLogger(__name__)
@@ -22,9 +24,8 @@ def save_atomically(content: Any, path: str | os.PathLike) -> None:
     """Save with ``torch.save`` so that ``path`` is never a partial file: written beside it, then renamed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    torch.save(content, partial)
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        torch.save(content, partial)
 
 
 class ResumableCheckpoint:

@@ -8,7 +8,7 @@ from typing import Any
 
 from monai.data import MetaTensor
 
-from miassr_monai.prediction.report import whole_file
+from miassr_monai.files import whole_file
 from miassr_monai.resampling import bicubic_upscale
 
 __all__ = ["draw_preview"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,11 @@ import torch
 from monai.data import MetaTensor
 
 import miassr_monai
+from miassr_monai.files import whole_file
 from miassr_monai.prediction.model import TrainedModel
 from miassr_monai.prediction.plan import Plan
 
-__all__ = ["make_report", "whole_file", "write_report"]
+__all__ = ["make_report", "write_report"]
 
 
 def geometry(image: MetaTensor, spacing: Sequence[float]) -> dict[str, Any]:
@@ -79,25 +78,6 @@ def make_report(
             "torch": str(torch.__version__),
         },
     }
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A hidden file to write beside ``path``, which is renamed to ``path`` once it is complete.
-
-    Raises:
-        OSError: when it cannot be written.
-    """
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        raise OSError(
-            f"{path} cannot be written ({error.strerror or error}): make room, or write elsewhere."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_report(path: Path, report: dict[str, Any] | list[dict[str, Any]]) -> None:

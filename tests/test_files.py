@@ -1,0 +1,90 @@
+import errno
+import os
+import re
+
+import pytest
+
+from miassr_monai.files import whole_file
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("old", [None, b"old"])
+@pytest.mark.parametrize("form", [str, lambda path: path], ids=["string", "path"])
+def test_a_file_is_there_once_it_is_whole(tmp_path, old, form):
+    path = tmp_path / "report.json"
+    if old is not None:
+        path.write_bytes(old)
+    with whole_file(form(path)) as partial:
+        for content in (b"a half", b"the whole"):
+            partial.write_bytes(content)
+            assert (path.read_bytes() if path.exists() else None) == old
+    assert path.read_bytes() == b"the whole"
+    assert names(tmp_path) == ["report.json"]
+
+
+def test_what_is_written_is_hidden_beside_the_file_and_has_its_ending(tmp_path):
+    with whole_file(tmp_path / "a.nii.gz") as partial:
+        assert partial.parent == tmp_path
+        # Searches pass over hidden files, and writers go by the ending.
+        assert partial.name.startswith(".") and partial.name.endswith(".a.nii.gz")
+        # Two processes that write the same file do not write into one another's.
+        assert str(os.getpid()) in partial.name
+        partial.write_bytes(b"")
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("failure", [FULL, ValueError("bad"), KeyboardInterrupt()], ids=["full", "bug", "kill"])
+@pytest.mark.parametrize("old", [None, b"old"])
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path, failure, old, begun):
+    path = tmp_path / "weights.pt"
+    if old is not None:
+        path.write_bytes(old)
+    before = names(tmp_path)
+    with pytest.raises(type(failure)) as caught, whole_file(path) as partial:
+        if begun:
+            partial.write_bytes(b"a half")
+        raise failure
+    assert names(tmp_path) == before and (old is None or path.read_bytes() == old)
+    # Only what the system refuses is about the file.
+    assert (caught.value is failure) == (failure is not FULL)
+
+
+def test_the_error_names_the_file_the_cause_and_a_remedy(tmp_path):
+    path = tmp_path / "weights.pt"
+    for failure, cause in ((FULL, "No space left on device"), (OSError("the cable is out"), "the cable is out")):
+        with pytest.raises(OSError) as caught, whole_file(path):
+            raise failure
+        assert str(caught.value) == f"{path} cannot be written ({cause}): make room, or write elsewhere."
+        assert caught.value.__cause__ is failure
+
+
+@pytest.mark.parametrize(
+    ("place", "code"),
+    [
+        ("nowhere/a.json", errno.ENOENT),
+        ("file/a.json", errno.ENOTDIR),
+        ("folder", errno.EISDIR),
+        # It fits in a folder, but not with what marks it as partial.
+        (250 * "a", errno.ENAMETOOLONG),
+    ],
+)
+def test_a_place_where_no_file_can_be_is_reported_as_such(tmp_path, place, code):
+    (tmp_path / "file").write_bytes(b"mine")
+    (tmp_path / "folder").mkdir()
+    message = f"{re.escape(str(tmp_path / place))} cannot be written .{re.escape(os.strerror(code))}.: make room"
+    with pytest.raises(OSError, match=message), whole_file(tmp_path / place) as partial:
+        partial.write_bytes(b"new")
+    assert names(tmp_path) == ["file", "folder"] and (tmp_path / "file").read_bytes() == b"mine"
+
+
+def test_nothing_written_is_an_error_and_keeps_the_old_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(OSError, match="cannot be written"), whole_file(tmp_path / "a"):
+        pass
+    assert (tmp_path / "a").read_bytes() == b"old"
