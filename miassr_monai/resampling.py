@@ -14,7 +14,14 @@ import torch
 
 from miassr_monai.geometry import axis_scales, downscaled_size, nearest_fraction, upscaled_range
 
-__all__ = ["bicubic_axis", "bicubic_downsample", "bicubic_upscale", "gaussian_downsample", "kspace_downsample"]
+__all__ = [
+    "bicubic_axis",
+    "bicubic_downsample",
+    "bicubic_upscale",
+    "gaussian_downsample",
+    "kspace_downsample",
+    "linear_upscale",
+]
 
 # Full width at half maximum of a Gaussian, in standard deviations.
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
@@ -53,6 +60,15 @@ def cubic_matrix(
     near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
     far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
     return fold_taps(whole.unsqueeze(1) + offset, torch.where(distance <= 1, near, far), in_size)
+
+
+def linear_matrix(
+    in_size: int, out_size: int, step_numerator: int, step_denominator: int, origin: int = 0, first: int = 0
+) -> torch.Tensor:
+    """Linear interpolation at the output positions, in float64; ``origin`` and ``first`` as of ``cubic_matrix``."""
+    whole, fraction = sample_positions(out_size, step_numerator, step_denominator, first)
+    index = (whole - origin).unsqueeze(1) + torch.arange(2, dtype=torch.int64)
+    return fold_taps(index, torch.stack([1 - fraction, fraction], 1), in_size)
 
 
 def gaussian_matrix(in_size: int, out_size: int, step_numerator: int, step_denominator: int) -> torch.Tensor:
@@ -116,13 +132,25 @@ def apply_matrices(
     return resampled.view(shape)
 
 
-def cubic_upscale_matrix(size: int, scale: float, origin: int) -> torch.Tensor | None:
+def upscale_matrix(size: int, scale: float, origin: int, cubic: bool) -> torch.Tensor | None:
     """Matrix of an axis of which ``size`` samples from ``origin`` on are given; ``None`` at scale 1."""
     p, q = nearest_fraction(scale)
     if p == q:
         return None
     first, end = upscaled_range(size, p, q, origin)
-    return cubic_matrix(size, end - first, q, p, origin, first)
+    if cubic:
+        return cubic_matrix(size, end - first, q, p, origin, first)
+    return linear_matrix(size, end - first, q, p, origin, first)
+
+
+def upscale(
+    image: torch.Tensor, scale: float | tuple[float, float], origin: tuple[int, int], cubic: bool
+) -> torch.Tensor:
+    """Interpolation, cubic or linear along each axis, of ``(..., h, w)`` to ``(..., floor(s h), floor(s w))``."""
+    row_scale, column_scale = axis_scales(scale)
+    rows = upscale_matrix(image.size(-2), row_scale, origin[0], cubic)
+    columns = upscale_matrix(image.size(-1), column_scale, origin[1], cubic)
+    return apply_matrices(image, rows, columns)
 
 
 def bicubic_upscale(
@@ -132,10 +160,14 @@ def bicubic_upscale(
 
     Of a part of an image that begins at LR pixel ``origin``, to the HR pixels that lie wholly within the part.
     """
-    row_scale, column_scale = axis_scales(scale)
-    rows = cubic_upscale_matrix(image.size(-2), row_scale, origin[0])
-    columns = cubic_upscale_matrix(image.size(-1), column_scale, origin[1])
-    return apply_matrices(image, rows, columns)
+    return upscale(image, scale, origin, cubic=True)
+
+
+def linear_upscale(
+    image: torch.Tensor, scale: float | tuple[float, float], origin: tuple[int, int] = (0, 0)
+) -> torch.Tensor:
+    """Bilinear interpolation of ``(..., h, w)`` to the pixels that ``bicubic_upscale`` makes."""
+    return upscale(image, scale, origin, cubic=False)
 
 
 def bicubic_axis(image: torch.Tensor, axis: int, size: int, done: float, scale: float) -> torch.Tensor:

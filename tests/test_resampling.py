@@ -7,12 +7,16 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miassr_monai.resampling import bicubic_downsample, bicubic_upscale, gaussian_downsample
+from miassr_monai.resampling import bicubic_downsample, bicubic_upscale, gaussian_downsample, linear_upscale
 
 FRACTIONAL = [1.1, 1.5, 2.3, 2.5, 2.7, math.pi, 3.7]
 SCALES = pytest.mark.parametrize("scale", [1, 2, 3, 4, *FRACTIONAL])
 DOWNSAMPLES = pytest.mark.parametrize("downsample", [bicubic_downsample, gaussian_downsample])
-RESAMPLES = pytest.mark.parametrize("resample", [bicubic_upscale, bicubic_downsample, gaussian_downsample])
+UPSCALES = pytest.mark.parametrize("upscale", [bicubic_upscale, linear_upscale])
+MODES = pytest.mark.parametrize(("upscale", "mode"), [(bicubic_upscale, "bicubic"), (linear_upscale, "bilinear")])
+RESAMPLES = pytest.mark.parametrize(
+    "resample", [bicubic_upscale, bicubic_downsample, gaussian_downsample, linear_upscale]
+)
 AXES = pytest.mark.parametrize("axis", [-2, -1], ids=["rows", "columns"])
 
 
@@ -64,6 +68,14 @@ def test_bicubic_draws_a_ramp_at_the_exact_positions(direction, scale, axis):
 
 @AXES
 @SCALES
+def test_linear_upscale_keeps_a_ramp_that_ends_at_the_outermost_centres(scale, axis):
+    line = linear_upscale(ramp_image(16, axis), scale).movedim(axis, -1)[0, 0, 0]
+    expected = positions(len(line), 1 / exact(scale)).clamp(0, 15)
+    torch.testing.assert_close(line, expected, rtol=0, atol=1e-13)
+
+
+@AXES
+@SCALES
 def test_gaussian_downsample_keeps_a_ramp(scale, axis):
     line = gaussian_downsample(ramp_image(80, axis), scale).movedim(axis, -1)[0, 0, 0]
     values, expected = inner(line, positions(len(line), exact(scale)), 80, margin=16)
@@ -81,7 +93,7 @@ def test_a_constant_stays_constant_up_to_the_borders(resample, scale):
 @settings(deadline=None, max_examples=60)
 @given(st.integers(8, 24), st.integers(8, 24), st.fractions(1, 8, max_denominator=40))
 def test_sizes_are_exact_floors(resample, h, w, scale):
-    factor = scale if resample is bicubic_upscale else 1 / scale
+    factor = scale if resample in (bicubic_upscale, linear_upscale) else 1 / scale
     image = resample(torch.zeros(1, h, w), float(scale))
     assert image.shape == (1, math.floor(h * factor), math.floor(w * factor))
 
@@ -107,22 +119,35 @@ def test_impossible_scales_are_refused(resample, scale):
         resample(torch.zeros(1, 1, 8, 8), scale)
 
 
+@MODES
 @pytest.mark.parametrize(
     ("h", "w", "scale"),
     [(7, 5, 1), (7, 5, 2), (1, 6, 3), (5, 4, 4), (8, 6, 1.5), (4, 10, 2.5), (10, 20, 2.3), (10, 10, 3.7), (8, 4, 1.25)],
 )
-def test_bicubic_upscale_is_that_of_pytorch_where_the_image_fits_the_scale(h, w, scale):
+def test_upscaling_is_that_of_pytorch_where_the_image_fits_the_scale(upscale, mode, h, w, scale):
     image = random_image(2, 3, h, w)
     size = [round(h * scale), round(w * scale)]
-    expected = F.interpolate(image, size, mode="bicubic", align_corners=False)
-    torch.testing.assert_close(bicubic_upscale(image, scale), expected, rtol=0, atol=1e-12)
+    expected = F.interpolate(image, size, mode=mode, align_corners=False)
+    torch.testing.assert_close(upscale(image, scale), expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("h", "w", "scale"), [(7, 5, 2.7), (9, 11, 1.1), (6, 7, math.pi), (3, 5, 2.5)])
-def test_bicubic_upscale_is_that_of_pytorch_at_a_scale_that_does_not_fit(h, w, scale):
+# Sizes that change: PyTorch's linear interpolation copies an axis that keeps its size, whatever the scale.
+@MODES
+@pytest.mark.parametrize(("h", "w", "scale"), [(7, 5, 2.7), (12, 11, 1.1), (6, 7, math.pi), (3, 5, 2.5)])
+def test_upscaling_is_that_of_pytorch_at_a_scale_that_does_not_fit(upscale, mode, h, w, scale):
     image = random_image(1, 2, h, w)
-    expected = F.interpolate(image, scale_factor=float(exact(scale)), mode="bicubic", align_corners=False)
-    torch.testing.assert_close(bicubic_upscale(image, scale), expected, rtol=0, atol=1e-11)
+    expected = F.interpolate(
+        image, scale_factor=float(exact(scale)), mode=mode, align_corners=False, recompute_scale_factor=False
+    )
+    torch.testing.assert_close(upscale(image, scale), expected, rtol=0, atol=1e-11)
+
+
+@UPSCALES
+@pytest.mark.parametrize("scale", [(1.0, 2.0), (2.3, 1.5), (math.pi, 1.0)])
+def test_each_axis_is_upscaled_by_its_own_scale(upscale, scale):
+    image = random_image(2, 7, 9)
+    by_rows = upscale(image, (scale[0], 1.0))
+    torch.testing.assert_close(upscale(image, scale), upscale(by_rows, (1.0, scale[1])), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -170,11 +195,12 @@ def test_gaussian_downsample_sees_a_point_with_the_full_width_at_half_maximum_of
     torch.testing.assert_close(row, gaussian / gaussian.sum(), rtol=0, atol=0.03 / scale**2)
 
 
-def test_scripted_bicubic_upscale_gives_the_same_values():
+@UPSCALES
+def test_scripted_upscaling_gives_the_same_values(upscale):
     image = random_image(2, 11, 9)
-    scripted = torch.jit.script(bicubic_upscale)
+    scripted = torch.jit.script(upscale)
     for scale in (1.0, 2.0, 2.3, math.pi):
-        torch.testing.assert_close(scripted(image, scale), bicubic_upscale(image, scale), rtol=0, atol=0)
+        torch.testing.assert_close(scripted(image, scale), upscale(image, scale), rtol=0, atol=0)
 
 
 @RESAMPLES
@@ -187,7 +213,7 @@ def test_float32_images_stay_float32_and_gradients_pass(resample):
     torch.testing.assert_close(image.grad.sum(), torch.tensor(float(out.numel())))
 
 
-@pytest.mark.parametrize("resample", [bicubic_upscale, bicubic_downsample, gaussian_downsample])
+@RESAMPLES
 def test_autocast_leaves_the_weights_their_digits(resample):
     image = torch.rand(1, 12, 13)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -1,6 +1,6 @@
 """Super-resolution for users: of a file, an array or a volume, and as a stage of a MONAI pipeline."""
 
-from miassr_monai.prediction.model import TrainedModel, load_model
+from miassr_monai.prediction.model import TrainedModel, load_model, load_models
 from miassr_monai.prediction.predictor import Predictor, SuperResolutionWarning
 from miassr_monai.prediction.super_resolve import SuperResolve, SuperResolved
 
@@ -11,4 +11,5 @@ __all__ = [
     "SuperResolved",
     "TrainedModel",
     "load_model",
+    "load_models",
 ]

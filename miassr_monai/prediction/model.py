@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ import torch
 from torch import nn
 
 from miassr_monai.bundle import file_hash, find_model
-from miassr_monai.networks import Bicubic, MetaSRGenerator
+from miassr_monai.networks import Bicubic, Linear, MetaSRGenerator
 
-__all__ = ["TrainedModel", "load_model"]
+__all__ = ["TrainedModel", "load_model", "load_models"]
 
-BICUBIC = "bicubic"
+BASELINES = {"bicubic": Bicubic, "linear": Linear}
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ def load_model(
     """Load a model for inference.
 
     Args:
-        source: bundle folder; weights file; ``"bicubic"`` for the baseline; a network; or ``None`` for the bundle that
-            comes with this package. A network is itself put there and set to evaluation.
+        source: bundle folder; weights file; ``"bicubic"`` or ``"linear"`` for a baseline; a network; or ``None`` for
+            the bundle that comes with this package. A network is itself put there and set to evaluation.
         device: where to put it; the first GPU, or the CPU where there is none, unless given.
 
     Raises:
@@ -65,8 +66,8 @@ def load_model(
         raise ValueError(f"the device {str(device)!r} cannot be used here: give another, such as 'cpu'.") from error
     if isinstance(source, nn.Module):
         return TrainedModel(source.to(device).eval(), type(source).__name__)
-    if source == BICUBIC:
-        return TrainedModel(Bicubic(), BICUBIC)
+    if source in BASELINES:
+        return TrainedModel(BASELINES[source](), source)
     path, metadata = find_model(source)
     try:
         network = MetaSRGenerator.from_weights(torch.load(path, map_location="cpu", weights_only=True))
@@ -79,3 +80,10 @@ def load_model(
         ) from error
     name = metadata.get("name", path.name)
     return TrainedModel(network.to(device).eval(), name, path, file_hash(path), metadata)
+
+
+def load_models(
+    sources: Mapping[str, str | os.PathLike | nn.Module | None], device: str | torch.device | None = None
+) -> dict[str, TrainedModel]:
+    """Load several models by name, see :func:`load_model`."""
+    return {name: load_model(source, device) for name, source in sources.items()}

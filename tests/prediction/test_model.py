@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from miassr_monai import Predictor
-from miassr_monai.networks import Bicubic, MetaSRGenerator
-from miassr_monai.prediction import TrainedModel, load_model
+from miassr_monai.networks import Bicubic, Linear, MetaSRGenerator
+from miassr_monai.prediction import TrainedModel, load_model, load_models
 
 FORMS = list(itertools.product([1, 3], [None, "bicubic"], ["center", "corner"], [False, True]))
 
@@ -75,8 +75,20 @@ def test_weights_on_their_own_are_named_by_their_file(tmp_path, make_network):
     assert (model.name, model.metadata, model.trained_for) == ("mine.pt", {}, {})
 
 
-def test_the_baseline_and_a_network_need_no_file(make_network):
-    assert isinstance(load_model("bicubic").network, Bicubic) and load_model("bicubic").sha256 is None
+@pytest.mark.parametrize("name, network", [("bicubic", Bicubic), ("linear", Linear)])
+def test_a_baseline_needs_no_file_and_upscales_a_volume(name, network):
+    model = load_model(name, "cpu")
+    assert type(model.network) is network
+    assert (model.name, model.path, model.sha256, model.metadata) == (name, None, None, {})
+    image = torch.rand(1, 9, 8, 3)
+    predictor = Predictor(name, device="cpu")
+    fine = predictor(image, scale=(2.0, 1.5, 1.0))
+    assert fine.shape == (1, 18, 12, 3) and predictor.report["model"]["name"] == name
+    expected = network()(image.movedim(-1, 0), (2.0, 1.5)).movedim(0, -1)
+    torch.testing.assert_close(torch.as_tensor(fine), expected, rtol=0, atol=1e-5)
+
+
+def test_a_network_needs_no_file(make_network):
     network = make_network().train()
     model = load_model(network, "cpu")
     assert model.network is network and not network.training
@@ -130,3 +142,31 @@ def test_a_file_that_may_not_be_read_is_no_bad_file(bundle):
 def test_a_device_that_is_not_there_is_refused(bundle, source, device):
     with pytest.raises(ValueError, match=f"the device '{device}' cannot be used here: give another, such as 'cpu'"):
         load_model("bicubic" if source == "bicubic" else bundle, device)
+
+
+def test_several_models_keep_their_names_and_order(bundle, make_network):
+    network = make_network().train()
+    sources = {"mine": bundle, "z": "linear", "a": network, "weights": bundle / "models/model.pt"}
+    models = load_models(sources, "cpu")
+    assert list(models) == ["mine", "z", "a", "weights"]
+    assert [model.name for model in models.values()] == ["brains", "linear", "MetaSRGenerator", "brains"]
+    assert models["a"].network is network and not network.training
+    assert models["mine"].sha256 == models["weights"].sha256 == load_model(bundle, "cpu").sha256
+    assert models["mine"].network is not models["weights"].network
+    for name, source in sources.items():
+        image = torch.rand(1, 1, 7, 9)
+        with torch.no_grad():
+            expected = load_model(source, "cpu").network(image, 2.3)
+            torch.testing.assert_close(models[name].network(image, 2.3), expected, rtol=0, atol=0)
+    assert load_models({}) == {}
+
+
+def test_several_models_are_put_on_the_device_that_is_asked_for(make_network):
+    models = load_models({"a": make_network(), "b": make_network()}, "meta")
+    devices = {parameter.device.type for model in models.values() for parameter in model.network.parameters()}
+    assert devices == {"meta"}
+
+
+def test_one_of_several_models_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no model at .*no\.pt"):
+        load_models({"a": "bicubic", "b": tmp_path / "no.pt"}, "cpu")
