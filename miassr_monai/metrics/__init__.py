@@ -1,5 +1,28 @@
 """Measures of super-resolved images."""
 
 from miassr_monai.metrics.consistency import back_project, consistency_rmse, degrade_again
+from miassr_monai.metrics.foreground import foreground_mask
+from miassr_monai.metrics.frd import frd, radiomics_features
+from miassr_monai.metrics.frechet import frechet_distance
+from miassr_monai.metrics.haarpsi import haarpsi
+from miassr_monai.metrics.high_frequency import high_frequency_ratio
+from miassr_monai.metrics.slice_scores import SLICE_MEASURES, slice_scores
+from miassr_monai.metrics.statistics import MIN_SUBJECTS, bootstrap_interval, holm, paired_tests
 
-__all__ = ["back_project", "consistency_rmse", "degrade_again"]
+__all__ = [
+    "MIN_SUBJECTS",
+    "SLICE_MEASURES",
+    "back_project",
+    "bootstrap_interval",
+    "consistency_rmse",
+    "degrade_again",
+    "foreground_mask",
+    "frd",
+    "frechet_distance",
+    "haarpsi",
+    "high_frequency_ratio",
+    "holm",
+    "paired_tests",
+    "radiomics_features",
+    "slice_scores",
+]
