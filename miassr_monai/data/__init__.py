@@ -3,17 +3,20 @@
 from miassr_monai.data.datalist import find_volumes, load_datalist
 from miassr_monai.data.sample import write_sample
 from miassr_monai.data.scale_batch import RandomScaleCollate, ScaleGridDataset, slices_collate
+from miassr_monai.data.subjects import check_disjoint, subject_of
 from miassr_monai.data.volume import VolumeError, check_output, load_volume, save_volume
 
 __all__ = [
     "RandomScaleCollate",
     "ScaleGridDataset",
     "VolumeError",
+    "check_disjoint",
     "check_output",
     "find_volumes",
     "load_datalist",
     "load_volume",
     "save_volume",
     "slices_collate",
+    "subject_of",
     "write_sample",
 ]

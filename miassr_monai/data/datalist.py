@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[st
     return [{"image": str(path)}]
 
 
-def load_datalist(dataset_dir: str | os.PathLike, section: str) -> list[dict[str, str]]:
+def load_datalist(dataset_dir: str | os.PathLike, section: str, *, missing_ok: bool = False) -> list[dict[str, str]]:
     """Volumes of one section of a data set, as items with the key ``image``.
 
     A data set is a folder with either a ``datalist.json`` in the Decathlon format or a sub-folder for each section.
@@ -60,13 +61,24 @@ def load_datalist(dataset_dir: str | os.PathLike, section: str) -> list[dict[str
     Args:
         dataset_dir: folder of the data set.
         section: ``"training"``, ``"validation"`` or ``"test"``.
+        missing_ok: return an empty list for a section that is not there.
 
     Raises:
         FileNotFoundError: when the folder has neither.
     """
     folder = Path(dataset_dir)
+    if missing_ok and not has_section(folder, section):
+        return []
     if (folder / DATALIST_NAME).is_file():
         return find_volumes(folder / DATALIST_NAME, section)
     if not (folder / section).is_dir():
         raise FileNotFoundError(f"the data set {folder} needs a {DATALIST_NAME} or a folder '{section}' with volumes.")
     return find_volumes(folder / section)
+
+
+def has_section(folder: Path, section: str) -> bool:
+    """Whether a data set has a section."""
+    datalist = folder / DATALIST_NAME
+    if datalist.is_file():
+        return section in json.loads(datalist.read_text(encoding="utf-8"))
+    return (folder / section).is_dir()

@@ -12,6 +12,8 @@ from miassr_monai.geometry import axis_scales, upscaled_size
 
 __all__ = ["DegradeBatch"]
 
+Degrade = Callable[[torch.Tensor, "float | tuple[float, float]"], torch.Tensor]
+
 
 class DegradeBatch:
     """``prepare_batch`` of MONAI's engines: degrade a batch of HR images by the batch's scale, on the device.
@@ -19,10 +21,11 @@ class DegradeBatch:
     The target is the part of the HR images that the network's output covers, ``floor(s * lr)`` pixels along each axis.
 
     Args:
-        degradation: image ``(N, C, H, W)`` and scale to an LR image, such as ``paper_degradation``.
+        degradation: image ``(N, C, H, W)`` and scale to an LR image, such as ``paper_degradation``; or several by
+            name, of which the batch's ``degradation`` is taken.
     """
 
-    def __init__(self, degradation: Callable[[torch.Tensor, float | tuple[float, float]], torch.Tensor]) -> None:
+    def __init__(self, degradation: Degrade | Mapping[str, Degrade]) -> None:
         self.degradation = degradation
 
     def __call__(
@@ -36,6 +39,8 @@ class DegradeBatch:
         scale = batchdata["scale"]
         image = convert_to_tensor(batchdata[CommonKeys.IMAGE], track_meta=False)
         image = image.to(device=device, non_blocking=non_blocking, **kwargs)
-        small = self.degradation(image, scale)
+        named = isinstance(self.degradation, Mapping)
+        degrade = self.degradation[batchdata["degradation"]] if named else self.degradation
+        small = degrade(image, scale)
         height, width = (upscaled_size(n, s) for n, s in zip(small.shape[2:], axis_scales(scale), strict=True))
         return small, image[..., :height, :width], (), {"scale": scale}

@@ -127,3 +127,28 @@ def test_a_data_set_with_neither_is_an_error(tmp_path):
     write_nifti(tmp_path / "training" / "a.nii")
     with pytest.raises(FileNotFoundError, match=r"needs a datalist\.json or a folder 'test'"):
         load_datalist(tmp_path, "test")
+
+
+@pytest.mark.parametrize("form", ["datalist", "folders"])
+def test_a_section_that_is_not_there_may_be_empty(tmp_path, form):
+    if form == "datalist":
+        datalist(tmp_path, training=[{"image": "a.nii", "subject": "7"}])
+        training = [{"image": str(tmp_path / "a.nii"), "subject": "7"}]
+        # The datalist goes before folders.
+        write_nifti(tmp_path / "validation" / "a.nii")
+    else:
+        training = [{"image": write_nifti(tmp_path / "training" / "a.nii")}]
+    assert load_datalist(tmp_path, "validation", missing_ok=True) == []
+    assert load_datalist(str(tmp_path), "training", missing_ok=True) == training
+    with pytest.raises((ValueError, FileNotFoundError), match="validation"):
+        load_datalist(tmp_path, "validation")
+
+
+def test_a_data_set_that_is_not_there_has_no_sections(tmp_path):
+    assert load_datalist(tmp_path / "nowhere", "training", missing_ok=True) == []
+
+
+def test_a_section_that_is_there_without_a_volume_is_no_missing_one(tmp_path):
+    (tmp_path / "training").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no volume"):
+        load_datalist(tmp_path, "training", missing_ok=True)

@@ -1,8 +1,13 @@
 import math
+import weakref
+from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from monai.data import DataLoader, Dataset, MetaTensor
 from scipy import stats
 
@@ -95,7 +100,7 @@ def test_the_grid_has_every_scale_of_an_item_before_the_next_item():
     assert len(grid) == 6
     expected = [(image, scale) for image in "ab" for scale in (2, 2.5, 3.7)]
     assert [(item["image"], item["scale"]) for item in (grid[i] for i in range(6))] == expected
-    assert grid[-1] == {"image": "b", "scale": 3.7}
+    assert grid[-1] == {"image": "b", "scale": 3.7, "index": 1}
     assert data[1] == {"image": "b"}
 
 
@@ -139,3 +144,163 @@ def test_a_loader_hands_out_each_volume_at_each_scale():
 def test_a_batch_of_slices_is_of_one_volume(n):
     with pytest.raises(ValueError, match=f"batch_size is {n}: set it to 1"):
         slices_collate([{"image": MetaTensor(torch.rand(1, 2, 2, 2)), "scale": 2.0}] * n)
+
+
+def numbered(count, height, width):
+    """Patches whose pixels are all different: patch, row and column can be told from the value."""
+    patches, rows, columns = torch.meshgrid(*map(torch.arange, (count, height, width)), indexing="ij")
+    return [{"image": patch[None]} for patch in 1_000_000 * patches + 1000 * rows + columns]
+
+
+def part_of(images):
+    """First row and column, height and width of a contiguous part of :func:`numbered` patches."""
+    count, _, height, width = images.shape
+    row, column = divmod(int(images[0, 0, 0, 0]), 1000)
+    whole = torch.stack([item["image"] for item in numbered(count, row + height, column + width)])
+    torch.testing.assert_close(images, whole[:, :, row:, column:], rtol=0, atol=0)
+    return row, column, height, width
+
+
+def lr_pixels(size, scale):
+    return math.floor(size / Fraction(scale).limit_denominator(10_000))
+
+
+AWKWARD = st.integers(10_001, 80_000) | st.sampled_from(
+    [10_001, 11_000, 13_333, 23_000, 27_000, 37_000, 39_999, 20_000]
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(AWKWARD, st.integers(1, 90), st.integers(1, 90), st.integers(1, 30))
+def test_a_patch_is_cropped_to_just_what_gives_the_wanted_lr_pixels(units, height, width, input_size):
+    # A range that holds a single scale.
+    collate = RandomScaleCollate((units - 1) / 10_000, units / 10_000, input_size=input_size)
+    batch = collate(numbered(2, height, width))
+    scale = batch["scale"]
+    assert scale == units / 10_000
+    row, column, *sizes = part_of(batch["image"])
+    for first, size, whole in ((row, sizes[0], height), (column, sizes[1], width)):
+        assert 0 <= first <= whole - size
+        assert lr_pixels(size, scale) == min(lr_pixels(whole, scale), input_size)
+        if lr_pixels(whole, scale) < input_size:
+            assert size == whole
+        elif size < whole:
+            # Not a pixel more than that takes.
+            assert lr_pixels(size - 1, scale) == input_size - 1
+
+
+def test_each_axis_is_cropped_by_its_own_scale():
+    torch.manual_seed(0)
+    collate, kinds = RandomScaleCollate(1.5, 4.0, anisotropic=True, input_size=9), set()
+    for _ in range(60):
+        batch = collate(numbered(1, 40, 30))
+        _, _, *sizes = part_of(batch["image"])
+        for size, whole, scale in zip(sizes, (40, 30), batch["scale"], strict=True):
+            assert lr_pixels(size, scale) == min(lr_pixels(whole, scale), 9)
+            assert size == min(whole, math.ceil(9 * Fraction(scale).limit_denominator(10_000)))
+        kinds.add((batch["scale"][0] == 1, batch["scale"][1] == 1, sizes[0] == sizes[1]))
+    assert {(True, False, False), (False, True, False), (False, False, False)} <= kinds
+
+
+def test_every_part_of_a_patch_is_taken_alike():
+    torch.manual_seed(0)
+    # 4 of 6 rows and of 7 columns.
+    collate, counts = RandomScaleCollate(1.9999, 2.0, input_size=2), np.zeros((3, 4))
+    for _ in range(600):
+        row, column, height, width = part_of(collate(numbered(1, 6, 7))["image"])
+        assert (height, width) == (4, 4)
+        counts[row, column] += 1
+    assert stats.chisquare(counts.ravel()).pvalue > 0.01
+
+
+def test_without_an_input_size_patches_stay_whole():
+    assert part_of(RandomScaleCollate(1.0, 1.5)(numbered(3, 50, 40))["image"]) == (0, 0, 50, 40)
+
+
+def test_the_draw_of_scales_and_parts_follows_torchs_seed():
+    def draw_parts():
+        torch.manual_seed(8)
+        collate = RandomScaleCollate(input_size=4)
+        batches = [collate(numbered(1, 32, 32)) for _ in range(5)]
+        return [(batch["scale"], part_of(batch["image"])) for batch in batches]
+
+    first = draw_parts()
+    assert draw_parts() == first and len(set(first)) == 5
+
+
+@pytest.mark.parametrize("input_size", [0, -3])
+def test_an_input_size_without_a_pixel_is_refused(input_size):
+    with pytest.raises(ValueError, match=f"at least one LR pixel, got an input_size of {input_size}"):
+        RandomScaleCollate(input_size=input_size)
+
+
+def test_the_grid_has_every_degradation_of_an_item_before_the_next_item():
+    grid = ScaleGridDataset(Dataset([{"image": "a"}, {"image": "b"}]), [2.0, 3.0], ["psf", "paper"])
+    expected = list(product([0, 1], ["psf", "paper"], [2.0, 3.0]))
+    assert [
+        (item["index"], item["degradation"], item["scale"]) for item in (grid[i] for i in range(len(grid)))
+    ] == expected
+    assert [grid[i]["image"] for i in range(len(grid))] == ["a"] * 4 + ["b"] * 4
+    assert all("degradation" not in item for item in (ScaleGridDataset(grid.data, [2.0])[i] for i in range(2)))
+
+
+@pytest.mark.parametrize("degradations", [(None,), ("psf", "paper")])
+def test_what_is_to_be_skipped_is_left_out_and_nothing_else(degradations):
+    data, asked = Dataset([{"image": name} for name in "abc"]), []
+    left_out = {(1, degradations[-1], 2.0), (1, degradations[-1], 3.0), (2, degradations[0], 3.0)}
+
+    def skip(*place):
+        asked.append(place)
+        return place in left_out
+
+    grid = ScaleGridDataset(data, [2.0, 3.0], degradations, skip=skip)
+    every = list(product(range(3), degradations, [2.0, 3.0]))
+    assert asked == every
+    items = [grid[i] for i in range(len(grid))]
+    expected = [place for place in every if place not in left_out]
+    assert [(item["index"], item.get("degradation"), item["scale"]) for item in items] == expected
+    assert [item["image"] for item in items] == ["abc"[place[0]] for place in expected]
+    with pytest.raises(IndexError):
+        grid[len(expected)]
+
+
+class Counted(Dataset):
+    """Volumes that are made anew at each access; which, and how many older ones were alive then."""
+
+    def __init__(self, count):
+        super().__init__(list(range(count)))
+        self.loaded, self.alive, self.made = [], [], []
+
+    def __getitem__(self, index):
+        self.alive.append(sum(reference() is not None for reference in self.made))
+        self.loaded.append(index)
+        image = MetaTensor(torch.full((1, 2, 2, 3), float(index)))
+        self.made.append(weakref.ref(image))
+        return {"image": image}
+
+
+def test_each_volume_is_loaded_once_and_gone_before_the_next_comes():
+    data = Counted(4)
+    grid = ScaleGridDataset(data, [2.0, 2.5, 3.0], ["psf", "paper"], skip=lambda index, *_: index == 2)
+    for i in range(len(grid)):
+        # Nobody but the grid keeps it.
+        assert grid[i]["image"].mean() == [0, 1, 3][i // 6]
+    assert data.loaded == [0, 1, 3]
+    assert data.alive == [0, 0, 0]
+    assert (grid[0]["image"].mean(), grid[-1]["image"].mean(), data.loaded) == (0, 3, [0, 1, 3, 0, 3])
+
+
+def test_what_the_grid_adds_to_an_item_is_not_in_the_next_one():
+    grid = ScaleGridDataset(Dataset([{"image": "a"}]), [2.0, 3.0])
+    first = grid[0]
+    first["prediction"] = "mine"
+    assert grid[1] == {"image": "a", "scale": 3.0, "index": 0}
+    assert first["scale"] == 2.0
+
+
+def test_a_batch_of_slices_says_which_volume_and_degradation_it_is_of():
+    data = Dataset([{"image": MetaTensor(torch.full((1, 2, 2, 1), float(n)))} for n in range(2)])
+    loader = DataLoader(ScaleGridDataset(data, [2.0], ["psf", "paper"]), batch_size=1, collate_fn=slices_collate)
+    batches = [(b["image"].mean().item(), b["index"], b["degradation"], b["scale"]) for b in loader]
+    assert batches == [(n, n, name, 2.0) for n in range(2) for name in ("psf", "paper")]
+    assert "degradation" not in slices_collate([ScaleGridDataset(data, [2.0])[0]])

@@ -80,3 +80,28 @@ def test_the_image_is_degraded_on_the_device_and_in_the_type_that_are_asked_for(
     batch = {"image": torch.zeros(1, 1, 4, 4), "scale": 1.0}
     DegradeBatch(record)(batch, torch.device("meta"), non_blocking=True, dtype=torch.float16)
     assert seen == [("meta", torch.float16)]
+
+
+@pytest.mark.parametrize("order", [("blur", "kept"), ("kept", "blur")])
+def test_of_several_degradations_the_batch_names_its_own(order):
+    both = {"blur": psf_degradation, "kept": lambda x, s: x[..., :: int(s), 1 :: int(s)]}
+    prepare = DegradeBatch({name: both[name] for name in order})
+    image = random_image(25, 24)
+    for name in ("kept", "blur", "kept"):
+        inputs, targets, args, kwargs = prepare({"image": image, "scale": 2.0, "degradation": name}, CPU)
+        torch.testing.assert_close(inputs, both[name](image, 2.0), rtol=0, atol=0)
+        # Every second of 25 rows are 13, which is one more than fills them.
+        torch.testing.assert_close(targets, image[:, :, : 2 * inputs.shape[2], :24], rtol=0, atol=0)
+        assert (args, kwargs) == ((), {"scale": 2.0})
+
+
+def test_a_single_degradation_does_for_every_name():
+    image = random_image(20, 20)
+    inputs, *_ = DegradeBatch(psf_degradation)({"image": image, "scale": 2.0, "degradation": "any"}, CPU)
+    torch.testing.assert_close(inputs, psf_degradation(image, 2.0), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("named", [{"degradation": "other"}, {}])
+def test_a_degradation_that_is_not_there_is_an_error(named):
+    with pytest.raises(KeyError, match="other" if named else "degradation"):
+        DegradeBatch({"psf": psf_degradation})({"image": random_image(8, 8), "scale": 2.0, **named}, CPU)

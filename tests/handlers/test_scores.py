@@ -1,4 +1,3 @@
-import csv
 import math
 
 import numpy as np
@@ -6,12 +5,12 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from monai.data import DataLoader, Dataset, MetaTensor
-from monai.engines import EnsembleEvaluator, SupervisedEvaluator
+from monai.engines import SupervisedEvaluator
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from miassr_monai.data import ScaleGridDataset, slices_collate
 from miassr_monai.engines import DegradeBatch
-from miassr_monai.handlers import ScaleScores, score_table
+from miassr_monai.handlers import ScaleScores
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.networks import Bicubic
 from miassr_monai.transforms import paper_degradation
@@ -25,9 +24,6 @@ class Brighter(Bicubic):
         return super().forward(x, scale) + 0.05
 
 
-NETWORKS = {"bicubic": Bicubic(), "model": Brighter()}
-
-
 def volumes():
     generator = torch.Generator().manual_seed(0)
     for name, slices in SLICES.items():
@@ -35,23 +31,26 @@ def volumes():
         yield {"image": MetaTensor(image, meta={"filename_or_obj": f"/data/{name}"})}
 
 
-def evaluate(methods, **options):
-    """Scores of an evaluation as the bundle makes it, its metrics, and the images that it compared."""
-    scores = ScaleScores(methods, **options)
-    data = DataLoader(ScaleGridDataset(Dataset(list(volumes())), SCALES), batch_size=1, collate_fn=slices_collate)
-    common = {"device": "cpu", "val_data_loader": data, "prepare_batch": DegradeBatch(paper_degradation)}
-    common |= {"inferer": SuperResolutionInferer(), "val_handlers": [scores], "decollate": False}
-    if methods == ["pred"]:
-        evaluator = SupervisedEvaluator(network=NETWORKS["model"], **common)
-    else:
-        networks = [NETWORKS[method] for method in methods]
-        evaluator = EnsembleEvaluator(networks=networks, pred_keys=methods, **common)
+@pytest.fixture(scope="module")
+def evaluation():
+    """Scores of a validation as the bundle makes it, its metrics, and the images that it compared."""
+    scores = ScaleScores()
+    evaluator = SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(
+            ScaleGridDataset(Dataset(list(volumes())), SCALES), batch_size=1, collate_fn=slices_collate
+        ),
+        network=Brighter(),
+        prepare_batch=DegradeBatch(paper_degradation),
+        inferer=SuperResolutionInferer(),
+        val_handlers=[scores],
+        decollate=False,
+    )
     images = {}
 
     def keep(engine):
-        for method in methods:
-            key = engine.state.batch["name"].removeprefix("/data/"), engine.state.batch["scale"], method
-            images[key] = engine.state.output["label"][:, 0].numpy(), engine.state.output[method][:, 0].numpy()
+        key = engine.state.batch["name"].removeprefix("/data/"), engine.state.batch["scale"]
+        images[key] = engine.state.output["label"][:, 0].numpy(), engine.state.output["pred"][:, 0].numpy()
 
     evaluator.add_event_handler(Events.ITERATION_COMPLETED, keep)
     evaluator.run()
@@ -59,7 +58,7 @@ def evaluate(methods, **options):
 
 
 def truth(images):
-    """PSNR and SSIM of every slice by scikit-image, by volume, scale and method."""
+    """PSNR and SSIM of every slice by scikit-image, by volume and scale."""
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1, "win_size": 11}
     psnr, ssim = {}, {}
     for key, (labels, predictions) in images.items():
@@ -69,50 +68,32 @@ def truth(images):
     return {"psnr": psnr, "ssim": ssim}
 
 
-def mean_over_volumes(values, method, scale=None):
+def mean_over_volumes(values, scale=None):
     means = []
     for name in SLICES:
-        chosen = [v for key, v in values.items() if key[0] == name and key[2] == method and scale in (None, key[1])]
-        means.append(np.mean(np.concatenate(chosen)))
+        means.append(
+            np.mean(np.concatenate([v for key, v in values.items() if key[0] == name and scale in (None, key[1])]))
+        )
     return np.mean(means)
-
-
-@pytest.fixture(scope="module")
-def evaluation(tmp_path_factory):
-    return evaluate(["bicubic", "model"], csv_path=tmp_path_factory.mktemp("scores") / "new" / "scores.csv")
 
 
 def test_every_slice_has_the_scores_of_scikit_image(evaluation):
     scores, _, images = evaluation
     expected = truth(images)
-    assert len(scores.rows) == sum(SLICES.values()) * len(SCALES) * 2
+    assert len(scores.rows) == sum(SLICES.values()) * len(SCALES)
     for row in scores.rows:
-        key = row["name"].removeprefix("/data/"), row["scale"], row["method"]
+        key = row["name"].removeprefix("/data/"), row["scale"]
         assert row["psnr"] == pytest.approx(expected["psnr"][key][row["slice"]], abs=1e-4)
         assert row["ssim"] == pytest.approx(expected["ssim"][key][row["slice"]], abs=1e-5)
 
 
-def expected_metrics(images, prefixes):
-    values = truth(images)
-    metrics = {}
-    for method, prefix in prefixes.items():
-        for measure in ("psnr", "ssim"):
-            metrics[f"{prefix}{measure}"] = mean_over_volumes(values[measure], method)
-            for scale, name in ((2.0, "x2"), (2.5, "x2.5")):
-                metrics[f"{prefix}{measure}_{name}"] = mean_over_volumes(values[measure], method, scale)
-    return metrics
-
-
 def test_metrics_are_means_over_volumes_of_means_over_slices(evaluation):
     _, evaluator, images = evaluation
-    expected = expected_metrics(images, {"bicubic": "bicubic_", "model": ""})
+    expected = {}
+    for measure, values in truth(images).items():
+        expected[measure] = mean_over_volumes(values)
+        expected |= {f"{measure}_x{scale:g}": mean_over_volumes(values, scale) for scale in SCALES}
     assert evaluator.state.metrics == pytest.approx(expected, abs=1e-4)
-    assert expected["psnr"] != pytest.approx(expected["bicubic_psnr"], abs=0.01)
-
-
-def test_a_single_method_has_the_plain_names():
-    _, evaluator, images = evaluate(["pred"])
-    assert evaluator.state.metrics == pytest.approx(expected_metrics(images, {"pred": ""}), abs=1e-4)
 
 
 def test_another_run_starts_anew(evaluation):
@@ -124,44 +105,11 @@ def test_another_run_starts_anew(evaluation):
     assert all(metric.get_buffer() is None for metric in scores.metrics.values())
 
 
-def test_the_csv_file_has_every_score(evaluation):
-    scores, _, _ = evaluation
-    with open(scores.csv_path, newline="") as file:
-        read = list(csv.DictReader(file))
-    assert list(read[0]) == ["name", "slice", "scale", "method", "psnr", "ssim"]
-    assert read == [{name: str(value) for name, value in row.items()} for row in scores.rows]
-
-
-def row(name, scale, psnr, ssim, method="model"):
-    return {"name": name, "slice": 0, "scale": scale, "method": method, "psnr": psnr, "ssim": ssim}
-
-
-ROWS = [
-    row("a", 2.5, 20, 0.5),
-    row("a", 2.5, 22, 0.7),
-    row("b", 2.5, 31, 0.9),
-    row("a", 2, 30, 0.8),
-    row("a", 2, math.inf, 1.0),
-    row("b", 2, 40, 0.95),
-    *(row(name, scale, 10, 0.25, "a_long_name_of_a_method") for name in "ab" for scale in (2, 2.5)),
-]
-
-
-def test_the_table_has_a_line_for_each_scale_and_a_mean_over_all():
-    assert score_table(ROWS).splitlines() == [
-        "scale                    model  a_long_name_of_a_method",
-        "                  PSNR    SSIM             PSNR    SSIM",
-        "2                35.00  0.9250            10.00  0.2500",
-        "2.5              26.00  0.7500            10.00  0.2500",
-        "mean             29.75  0.8375            10.00  0.2500",
-    ]
-
-
-def score(batches, **options):
+def score(batches):
     """Metrics of an evaluation whose outputs are given."""
     engine = Engine(lambda engine, batch: batch["output"])
     engine.state.metrics = {}
-    scores = ScaleScores(**options)
+    scores = ScaleScores()
     scores.attach(engine)
     engine.run(batches)
     return scores, engine.state.metrics
@@ -185,14 +133,6 @@ def test_slices_without_any_error_have_no_psnr_but_count_as_similar():
 
 def test_without_any_error_at_all_the_mean_psnr_is_undefined():
     assert math.isnan(score([make_batch([0.0])])[1]["psnr"])
-
-
-def test_the_table_is_written_and_printed_when_asked_for(capsys, tmp_path):
-    score([make_batch([0.1])])
-    assert capsys.readouterr().out == ""
-    scores, _ = score([make_batch([0.1])], table_path=tmp_path / "scores.txt")
-    table = f"{score_table(scores.rows)}\n"
-    assert capsys.readouterr().out == (tmp_path / "scores.txt").read_text() == table
 
 
 def test_volumes_of_one_name_in_different_folders_are_different_volumes():
