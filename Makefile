@@ -42,10 +42,10 @@ quickstart: install
 	@echo "The sample is one average of 152 brains and the training took minutes: this shows that"
 	@echo "the pipeline works, not how good the method is."
 	@echo
-	@cat $(OUTPUT)/scores.txt
+	@cat $(OUTPUT)/report.txt
 	@echo
-	@echo "  scores   $(OUTPUT)/scores.csv"
-	@echo "  picture  $(OUTPUT)/panel.png"
+	@echo "  report   $(OUTPUT)/report.html"
+	@echo "  scores   $(OUTPUT)/report.csv"
 	@echo "  volume   $$(ls $(OUTPUT)/*_x2.5.nii.gz)"
 	@echo "  MLflow   $(BIN)/mlflow ui --backend-store-uri sqlite:///$(OUTPUT)/mlruns.db"
 

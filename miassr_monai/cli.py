@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import miassr_monai
-from miassr_monai.bundle import file_hash, find_model
+from miassr_monai.bundle import default_bundle, file_hash, find_model
 
 if TYPE_CHECKING:
     from miassr_monai.prediction import Predictor
@@ -27,9 +27,12 @@ EPILOG = """examples:
   miassr upscale t1.nii.gz t1_fine.nii.gz --scale 2.5
   miassr upscale dicom_folder fine.nii.gz --spacing 0.5 0.5 --window -160 240
   miassr upscale folder_of_volumes folder_of_results --scale 2 --report report.json
+  miassr evaluate folder_of_volumes folder_of_report --model mine=model.pt
 
 exit codes: 0 done, 1 unexpected error, 2 bad input or arguments, 130 interrupted
 """
+# As in the bundle's evaluate.json.
+DEGRADATIONS = ("paper", "psf", "kspace")
 COMPLETION = {
     "bash": """_miassr() {
     local word=${COMP_WORDS[COMP_CWORD]}
@@ -56,6 +59,14 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number (IN and OUT go before the options)") from None
+
+
+def named_path(text: str) -> tuple[str, str]:
+    """Name and path of ``--model``."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH, such as mine=model.pt")
+    return name, path
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -97,13 +108,37 @@ def make_parser() -> argparse.ArgumentParser:
     upscale.add_argument("--quiet", action="store_true", help="print errors only")
     upscale.set_defaults(run=run_upscale)
 
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="compare models with interpolation on a data set, and write a report",
+        usage="miassr evaluate DATA OUT [--model NAME=PATH ...] [other options]",
+    )
+    evaluate.add_argument("data", type=Path, metavar="DATA", help="data set, folder of volumes, or volume: the truth")
+    evaluate.add_argument("output", type=Path, metavar="OUT", help="folder for report.html, .json, .csv and .txt")
+    evaluate.add_argument(
+        "--model", type=named_path, action="append", default=[], metavar="NAME=PATH", help="beside the one built in"
+    )
+    evaluate.add_argument("--section", default="test", help="of a data set; default: test")
+    evaluate.add_argument("--scale", type=number, nargs="+", metavar="S", help="default: 1.5 2 2.5 3 3.5 4")
+    evaluate.add_argument(
+        "--degradation", nargs="+", choices=DEGRADATIONS, metavar="NAME", help=f"default: {' '.join(DEGRADATIONS)}"
+    )
+    evaluate.add_argument("--window", type=number, nargs=2, metavar=("LOW", "HIGH"), help="Hounsfield units, for CT")
+    evaluate.add_argument("--slice-step", type=int, metavar="N", help="take every N-th slice only")
+    evaluate.add_argument("--inception", metavar="PATH", help="weights of Inception-v3, a file or an address, for FID")
+    evaluate.add_argument("--frd", action="store_true", help="measure the radiomics distance too, which takes long")
+    evaluate.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0; default: a GPU if there is one")
+    evaluate.add_argument("--amp", action="store_true", help="run the networks in bfloat16")
+    evaluate.add_argument("--overwrite", action="store_true", help="replace a report that is there already")
+    evaluate.set_defaults(run=run_evaluate)
+
     info = commands.add_parser("info", help="show the model: scales, training spacing, licence")
     info.add_argument("--model", metavar="PATH", help="bundle folder or weights; default: built in")
     info.set_defaults(run=run_info)
 
     completion = commands.add_parser("completion", help="print a script for the shell's completion")
     completion.add_argument("shell", choices=sorted(COMPLETION))
-    completion.set_defaults(run=lambda args: run_completion(args, upscale, commands))
+    completion.set_defaults(run=lambda args: run_completion(args, commands))
     return parser
 
 
@@ -254,6 +289,68 @@ def summary(target: Path, report: dict[str, Any]) -> str:
     return f"{target}: {sides[0]} -> {sides[1]}, {report['seconds']:.1f} s{agreement}"
 
 
+@contextmanager
+def unwrapped_errors() -> Iterator[None]:
+    """Raise errors of the user's input as they are, not as what MONAI's configurations make of them."""
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, (ValueError, OSError)):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from error
+
+
+def run_evaluate(args: argparse.Namespace) -> int:
+    """``miassr evaluate``: the bundle's evaluation."""
+    from monai.bundle import ConfigWorkflow
+
+    from miassr_monai.data import find_volumes, load_datalist
+
+    check_new(args.output.absolute() / "report.html" if args.output.exists() else args.output, args.overwrite)
+    try:
+        datalist = load_datalist(args.data, args.section)
+    except FileNotFoundError:
+        datalist = find_volumes(args.data, args.section)
+    lower, upper = args.window or (None, None)
+    methods: dict[str, str | None] = {"linear": "linear", "bicubic": "bicubic", "model": None}
+    for name, path in args.model:
+        if name in methods:
+            raise ValueError(f"there are two methods called {name!r}: give --model another name.")
+        methods[name] = path
+    overrides = {
+        "dataset_dir": str(args.data),
+        "datalist": datalist,
+        "section": args.section,
+        "output_dir": str(args.output),
+        "methods": methods,
+        "scales": args.scale,
+        "degradations": args.degradation and {name: f"${name}_degradation" for name in args.degradation},
+        "intensity_window": bool(args.window) or None,
+        "intensity_lower": lower,
+        "intensity_upper": upper,
+        "slice_step": args.slice_step,
+        "inception_path": args.inception,
+        "with_frd": args.frd or None,
+        "device": args.device,
+        "amp": args.amp or None,
+    }
+    with unwrapped_errors():
+        workflow = ConfigWorkflow(
+            config_file=str(default_bundle() / "configs" / "evaluate.json"),
+            logging_file=False,
+            workflow_type="infer",
+            run_id="evaluating",
+            **{key: value for key, value in overrides.items() if value is not None},
+        )
+        workflow.initialize()
+        workflow.run()
+    print(f"\n{args.output / 'report.html'}")
+    return 0
+
+
 def run_info(args: argparse.Namespace) -> int:
     """``miassr info``: what the model is and what it was made for."""
     path, metadata = find_model(args.model)
@@ -280,11 +377,10 @@ def run_info(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_completion(
-    args: argparse.Namespace, upscale: argparse.ArgumentParser, commands: argparse._SubParsersAction
-) -> int:
+def run_completion(args: argparse.Namespace, commands: argparse._SubParsersAction) -> int:
     """``miassr completion``: a script for the shell."""
-    options = " ".join(sorted(option for action in upscale._actions for option in action.option_strings))
+    actions = (action for command in commands.choices.values() for action in command._actions)
+    options = " ".join(sorted({option for action in actions for option in action.option_strings}))
     print(COMPLETION[args.shell] % {"commands": " ".join(commands.choices), "options": options}, end="")
     return 0
 

@@ -1,5 +1,6 @@
 """The bundle through MONAI's own front door."""
 
+import hashlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
@@ -126,18 +128,44 @@ def test_inference_from_the_repository_root_writes_the_finer_grid_in_the_input_u
     assert abs(after.get_fdata().mean() - before.get_fdata().mean()) < 20
 
 
-def test_evaluation_scores_every_slice_at_every_scale(trained, dataset_dir, tmp_path):
-    printed = run(
-        "evaluating",
-        "configs/evaluate.json",
-        dataset_dir=dataset_dir,
-        ckpt_path=trained / "model.pt",
-        output_dir=tmp_path,
-        scales="[1.5, 2.5]",
+def test_evaluation_goes_on_where_it_was_killed_and_reports_every_slice(trained, dataset_dir, tmp_path):
+    overrides = {
+        "dataset_dir": dataset_dir,
+        "ckpt_path": trained / "model.pt",
+        "output_dir": tmp_path,
+        "methods": f"{{'bicubic': 'bicubic', 'first': '{trained / 'model.pt'}', 'model': '@ckpt_path'}}",
+    }
+    process = subprocess.Popen(**command("evaluating", "configs/evaluate.json", **overrides), stderr=subprocess.DEVNULL)
+    while len(list(tmp_path.glob("parts/*/[!.]*.pt"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("parts/*/[!.]*.pt")}
+    assert 2 <= len(kept) < 18 and not (tmp_path / "report.csv").exists()
+    printed = run("evaluating", "configs/evaluate.json", **overrides)
+
+    scores = pd.read_csv(tmp_path / "report.csv")
+    assert len(scores) == len(scores.drop_duplicates(["degradation", "scale", "method", "slice"])) == 3 * 6 * 3 * 4
+    same = scores.set_index(["degradation", "scale", "slice", "method"])["psnr"].unstack()
+    assert (same["first"] == same["model"]).all() and (same["first"] != same["bicubic"]).any()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["protocol"]["degradations"] == ["paper", "psf", "kspace"]
+    assert report["methods"][2]["sha256"] == hashlib.sha256((trained / "model.pt").read_bytes()).hexdigest()
+    assert (tmp_path / "report.txt").read_text() in printed
+    assert not (tmp_path / "parts").exists()
+    assert f"{18 - len(kept)}/{18 - len(kept)}" in printed
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlruns.db")
+    runs = client.search_runs([client.get_experiment_by_name("miassr").experiment_id])
+    (finished,) = [run_info for run_info in runs if run_info.info.status == "FINISHED"]
+    artifacts = {file.path for file in client.list_artifacts(finished.info.run_id)}
+    assert artifacts >= {"report.html", "report.json", "report.csv", "report.txt"}
+    assert finished.data.metrics["model_psnr_mean"] == pytest.approx(
+        scores[(scores["degradation"] == "paper") & (scores["method"] == "model")]
+        .groupby("scale")["psnr"]
+        .mean()
+        .mean()
     )
-    lines = (tmp_path / "scores.csv").read_text().splitlines()
-    assert len(lines) == 1 + 2 * 2 * 4
-    assert "bicubic" in printed and "model" in printed
 
 
 def test_training_stops_before_the_first_step_without_vgg_weights(dataset_dir, tmp_path):
