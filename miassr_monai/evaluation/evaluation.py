@@ -150,7 +150,7 @@ class Evaluation:
         mask = foreground_mask(truth)
         rows: list[Record] = []
         features: dict[str, dict[str, torch.Tensor]] = {
-            name: {CommonKeys.LABEL: extract(distance, truth)} for name, distance in self.distances.items()
+            name: {"truth": extract(distance, truth)} for name, distance in self.distances.items()
         }
         for method in self.models:
             prediction = output[method].float()
@@ -243,7 +243,7 @@ class Evaluation:
             for scale in self.scales:
                 parts = [part["features"] for _, part in self.load(degradation, scale)]
                 for name, distance in self.distances.items():
-                    truth = join([part[name][CommonKeys.LABEL] for part in parts])
+                    truth = join([part[name]["truth"] for part in parts])
                     for method in self.models:
                         features = join([part[name][method] for part in parts])
                         try:

@@ -39,7 +39,8 @@ def draw_curves(summary: Sequence[Record], measures: Sequence[tuple[str, str]]) 
                 if (row["method"], row["measure"]) == (method, measure) and row["scale"] != MEAN_SCALE
             ]
             scales, means = [row["scale"] for row in rows], [row["mean"] for row in rows]
-            axis.plot(scales, means, "o-", color=colour, markersize=4, label=method)
+            # Between two dollars Matplotlib sets mathematics.
+            axis.plot(scales, means, "o-", color=colour, markersize=4, label=method.replace("$", r"\$"))
             if not any(math.isnan(row["lower"]) for row in rows):
                 axis.fill_between(
                     scales, [r["lower"] for r in rows], [r["upper"] for r in rows], color=colour, alpha=0.15, lw=0

@@ -3,7 +3,7 @@
 from miassr_monai.networks.bicubic import Bicubic
 from miassr_monai.networks.critic import Critic
 from miassr_monai.networks.edsr import EDSR
-from miassr_monai.networks.generator import MetaSRGenerator
+from miassr_monai.networks.generator import MetaSRGenerator, load_weights
 from miassr_monai.networks.inception import InceptionFeatures
 from miassr_monai.networks.linear import Linear
 from miassr_monai.networks.meta_upscale import MetaUpscale
@@ -18,4 +18,5 @@ __all__ = [
     "MetaSRGenerator",
     "MetaUpscale",
     "VGG19Features",
+    "load_weights",
 ]

@@ -66,5 +66,15 @@ class EDSR(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, in_channels, *size)`` to ``(N, width, *size)``."""
-        features = self.head(x)
+        features = self.see(x)
         return features + self.body(features)
+
+    def see(self, x: torch.Tensor) -> torch.Tensor:
+        """First features, in float32 under autocast, too.
+
+        In bfloat16 an image near 1 has steps of 1/256, which is more than what a blur leaves of the finest details.
+        """
+        if torch.jit.is_scripting():
+            return self.head(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.head(x.to(self.head.weight.dtype))

@@ -49,6 +49,13 @@ def test_the_threshold_is_that_of_the_volume_and_not_of_the_slice():
     np.testing.assert_array_equal(mask[:, 0], np.stack([DISC, 0 * DISC, 0 * DISC, 1 + 0 * DISC]))
 
 
+def test_a_pixel_at_the_threshold_is_background():
+    # The first of 256 bins from 0 to 512 has its middle at 1.
+    image = slices(512.0 * DISC + (Y == 0))
+    assert threshold_otsu(image.numpy()) == 1
+    np.testing.assert_array_equal(foreground_mask(image)[0, 0], DISC)
+
+
 def test_foreground_is_where_any_channel_is():
     other = np.roll(DISC, 6, axis=1)
     assert (DISC & ~other).any() and (other & ~DISC).any()

@@ -55,3 +55,15 @@ def test_features_start_at_the_size_of_the_first_convolution():
     with torch.no_grad():
         x = torch.rand(1, 1, 16, 16)
         assert 0.5 < trunk(x).std() / trunk.head(x).std() < 2
+
+
+def test_under_autocast_the_finest_details_of_a_bright_image_survive():
+    # Stripes of 1e-3 around 0.75 vanish in bfloat16, whose steps are 4e-3 there.
+    trunk = EDSR(2, 1, width=4, depth=1)
+    flat = torch.full((1, 1, 12, 12), 0.75)
+    stripes = flat + 1e-3 * (torch.arange(12) % 2 - 0.5)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        difference = trunk.see(stripes) - trunk.see(flat)
+        assert torch.equal(stripes.bfloat16(), flat.bfloat16())
+    expected = F.conv2d(stripes - flat, trunk.head.weight, padding=1)
+    torch.testing.assert_close(difference, expected, rtol=0, atol=1e-6)
