@@ -105,6 +105,27 @@ def test_run_that_was_killed_and_resumed_equals_one_that_was_not(stage, trained,
         )
 
 
+def test_training_starts_from_the_weights_that_it_is_given(trained, dataset_dir, tmp_path):
+    overrides = {
+        **TINY,
+        "gan_epochs": 0,
+        "warmup_epochs": 1,
+        "learning_rate": 0.0,
+        "gradient_limit": 0.5,
+        "input_size": 8,
+    }
+    weights = trained / "model.pt"
+    run(
+        "training",
+        "configs/train.json",
+        dataset_dir=dataset_dir,
+        output_dir=tmp_path,
+        initial_weights=weights,
+        **overrides,
+    )
+    torch.testing.assert_close(torch.load(tmp_path / "model.pt"), torch.load(weights), rtol=0, atol=1e-7)
+
+
 def test_inference_from_the_repository_root_writes_the_finer_grid_in_the_input_units(trained, dataset_dir, tmp_path):
     source = dataset_dir / "test" / "volume.nii.gz"
     run(

@@ -201,12 +201,12 @@ def test_weights_to_start_from_are_those_of_the_file(tmp_path):
 
 
 def test_weights_of_another_network_or_none_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there are no weights at .*missing.pt to start from"):
+    with pytest.raises(FileNotFoundError, match=r"there are no weights at .*missing\.pt to start from"):
         load_weights(MetaSRGenerator(**SMALL), tmp_path / "missing.pt")
     for options in ({"width": 6}, {"skip": "bicubic"}, {"projection": "corner"}):
         torch.save(MetaSRGenerator(**{**SMALL, **options}).state_dict(), tmp_path / "model.pt")
         with pytest.raises(
-            ValueError, match="model.pt does not hold weights of the network that|these weights were trained with"
+            ValueError, match=r"model\.pt does not hold weights of the network that|these weights were trained with"
         ):
             load_weights(MetaSRGenerator(**SMALL), tmp_path / "model.pt")
     (tmp_path / "model.pt").write_text("not weights")

@@ -1,0 +1,429 @@
+import json
+import math
+import os
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from ignite.engine import Events
+from monai.data import DataLoader, Dataset
+from monai.engines import EnsembleEvaluator
+from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
+from scipy.ndimage import gaussian_filter
+
+from miassr_monai.data import slices_collate
+from miassr_monai.engines import DegradeBatch
+from miassr_monai.evaluation import Evaluation, FeatureDistance
+from miassr_monai.inferers import SuperResolutionInferer
+from miassr_monai.metrics import foreground_mask, slice_scores
+from miassr_monai.networks import Bicubic, MetaSRGenerator
+from miassr_monai.prediction import load_models
+from miassr_monai.transforms import paper_degradation, psf_degradation
+
+pytestmark = pytest.mark.usefixtures("quick_intervals")
+SLICES = {"sub-1/t1.nii.gz": 5, "sub-1/t2.nii.gz": 2, "plain/x.nii.gz": 1}
+REPORTS = {"report.csv", "report.json", "report.html", "report.txt"}
+
+
+class Brighter(Bicubic):
+    def __init__(self, by=0.05):
+        super().__init__()
+        self.by = torch.nn.Parameter(torch.tensor(by), requires_grad=False)
+
+    def forward(self, x, scale):
+        return super().forward(x, scale) + self.by
+
+
+def write_volume(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(data.astype(np.float32), np.diag([1, 1, 3, 1])), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory):
+    """Folder of small volumes of smooth noise in [0, 1]."""
+    folder = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    for name, slices in SLICES.items():
+        data = gaussian_filter(generator.random((20, 18, slices)), (1.2, 1.2, 0))
+        write_volume(folder / name, (data - data.min()) / np.ptp(data))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_curves(monkeypatch):
+    monkeypatch.setattr("miassr_monai.evaluation.page.draw_curves", lambda *_: "<svg></svg>")
+
+
+@pytest.fixture
+def case(volumes, tmp_path):
+    """Arguments of a comparison of two methods at two scales under two degradations."""
+    return {
+        "output_dir": tmp_path / "out",
+        "datalist": [{"image": str(volumes / name)} for name in SLICES],
+        "models": load_models({"bicubic": "bicubic", "mine": Brighter()}, "cpu"),
+        "scales": [2.0, 2.5],
+        "degradations": {"paper": paper_degradation, "psf": psf_degradation},
+    }
+
+
+def run(evaluation, stop=None):
+    """Evaluate as the bundle does, up to an iteration at which all ends; returns what was worked on, and the engine."""
+    done = []
+
+    def note(engine):
+        done.append(tuple(engine.state.batch[key] for key in ("index", "degradation", "scale")))
+        if len(done) == stop:
+            raise RuntimeError("killed")
+
+    data = Dataset(evaluation.items, Compose([LoadImaged("image"), EnsureChannelFirstd("image")]))
+    evaluator = EnsembleEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(evaluation.remaining(data), batch_size=1, collate_fn=slices_collate),
+        networks=[model.network for model in evaluation.models.values()],
+        pred_keys=list(evaluation.models),
+        prepare_batch=DegradeBatch(evaluation.degradations),
+        inferer=SuperResolutionInferer(),
+        val_handlers=[evaluation],
+        decollate=False,
+    )
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, note)
+    if stop is None:
+        evaluator.run()
+    else:
+        with pytest.raises(RuntimeError, match="killed"):
+            evaluator.run()
+    return done, evaluator
+
+
+def load(item):
+    """Slices ``(N, 1, H, W)`` of a volume."""
+    return torch.from_numpy(nib.load(item["image"]).get_fdata(dtype=np.float32)).permute(2, 0, 1)[:, None]
+
+
+def test_the_scores_are_those_of_a_direct_call(case, monkeypatch):
+    # Chunks of two slices, the last of them cut short.
+    monkeypatch.setattr("miassr_monai.evaluation.evaluation.CHUNK", 2)
+    run(Evaluation(**case))
+    scores = pd.read_csv(case["output_dir"] / "report.csv")
+    assert len(scores) == sum(SLICES.values()) * 2 * 2 * 2
+    found = scores.set_index(["volume", "degradation", "scale", "method", "slice"]).sort_index()
+    for (name, slices), item in zip(SLICES.items(), case["datalist"], strict=True):
+        for degradation, degrade in case["degradations"].items():
+            for scale, size in ((2.0, (20, 18)), (2.5, (20, 17))):
+                small = degrade(load(item), scale)
+                truth = load(item)[..., : size[0], : size[1]]
+                for method, model in case["models"].items():
+                    fine = model.network(small, scale)
+                    expected = slice_scores(fine, truth, small, scale, degrade, foreground_mask(truth))
+                    rows = found.loc[name, degradation, scale, method].loc[list(range(slices))]
+                    for measure, values in expected.items():
+                        np.testing.assert_allclose(rows[measure], values, rtol=1e-5, err_msg=f"{measure} {name}")
+
+
+def test_an_item_is_of_its_subject_or_of_the_one_in_its_path_or_on_its_own(case):
+    items = case["datalist"]
+    case["datalist"] = [items[0] | {"subject": 7, "contrast": "t1"}, *items[1:]]
+    evaluation = Evaluation(**case)
+    run(evaluation)
+    rows = pd.read_csv(case["output_dir"] / "report.csv").drop_duplicates("volume")
+    assert rows["subject"].tolist() == ["7", "sub-1", "plain/x.nii.gz"]
+    assert rows["volume"].tolist() == list(SLICES)
+    assert rows["contrast"].fillna("none").tolist() == ["t1", "none", "none"]
+
+
+def test_a_single_volume_has_its_files_name(case, volumes):
+    case["datalist"] = case["datalist"][2:]
+    assert Evaluation(**case).protocol["subjects"] == ["x.nii.gz"]
+
+
+def test_means_are_the_metrics_of_the_engine(case):
+    _, evaluator = run(Evaluation(**case))
+    scores = pd.read_csv(case["output_dir"] / "report.csv")
+    scores = scores[(scores["degradation"] == "paper") & (scores["method"] == "mine")]
+    # Two volumes are of sub-1, and the third is a subject.
+    volumes = scores.groupby(["scale", "volume"])["psnr"].mean().unstack()
+    expected = (volumes[["sub-1/t1.nii.gz", "sub-1/t2.nii.gz"]].mean(axis=1) + volumes["plain/x.nii.gz"]) / 2
+    metrics = evaluator.state.metrics
+    found = [metrics["mine_psnr_x2"], metrics["mine_psnr_x2.5"], metrics["mine_psnr_mean"]]
+    assert found == pytest.approx([*expected, expected.mean()])
+    assert len(metrics) == 2 * 3 * 9
+
+
+def all_places(case):
+    return [(i, d, s) for i in range(len(SLICES)) for d in case["degradations"] for s in case["scales"]]
+
+
+def contents(folder):
+    """What was written, but for the time."""
+    files = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.name in REPORTS}
+    report = json.loads(files.pop("report.json"))
+    files["report.html"] = files["report.html"].replace(report.pop("created"), "")
+    return files, report
+
+
+def test_only_what_is_missing_is_done_again_and_the_report_is_the_same(case, tmp_path):
+    done, _ = run(Evaluation(**case))
+    assert done == all_places(case)
+    whole = contents(case["output_dir"])
+    case["output_dir"] = tmp_path / "killed"
+    killed, _ = run(Evaluation(**case), stop=5)
+    assert killed == all_places(case)[:5] and not REPORTS & set(os.listdir(tmp_path / "killed"))
+    done, _ = run(Evaluation(**case))
+    assert done == all_places(case)[5:]
+    assert contents(tmp_path / "killed") == whole
+
+
+def test_an_evaluation_that_lacks_but_the_report_does_the_last_part_again(case):
+    run(Evaluation(**case), stop=12)
+    assert not REPORTS & set(os.listdir(case["output_dir"]))
+    done, _ = run(Evaluation(**case))
+    assert done == all_places(case)[-1:]
+    assert len(pd.read_csv(case["output_dir"] / "report.csv")) == sum(SLICES.values()) * 8
+
+
+def test_the_parts_of_evaluations_go_with_the_report_and_nothing_else(case):
+    run(Evaluation(**case), stop=2)
+    run(Evaluation(**case | {"scales": [2.0]}))
+    assert {path.name for path in case["output_dir"].iterdir()} == REPORTS
+    (case["output_dir"] / "parts").mkdir()
+    (case["output_dir"] / "parts" / "of my own").write_text("mine")
+    run(Evaluation(**case | {"scales": [2.0]}))
+    assert [path.name for path in (case["output_dir"] / "parts").iterdir()] == ["of my own"]
+
+
+def weights(folder, seed):
+    torch.manual_seed(seed)
+    torch.save(MetaSRGenerator(width=4, depth=1, hidden_channels=8, skip="bicubic").state_dict(), folder / "w.pt")
+    return load_models({"bicubic": "bicubic", "mine": folder / "w.pt"}, "cpu")
+
+
+def touch(case):
+    os.utime(case["datalist"][0]["image"], (1, 1))
+    return case
+
+
+def shorten(case):
+    path = case["datalist"][0]["image"]
+    times = os.stat(path).st_atime, os.stat(path).st_mtime
+    write_volume(case["output_dir"].parent / "copy.nii.gz", np.zeros((20, 18, 1))).replace(path)
+    os.utime(path, times)
+    return case
+
+
+CHANGES = {
+    "scales": lambda case: case | {"scales": [2.0, 3.0]},
+    "order of volumes": lambda case: case | {"datalist": case["datalist"][::-1]},
+    "time of a file": touch,
+    "content of a file": shorten,
+    "order of methods": lambda case: case | {"models": dict(reversed(case["models"].items()))},
+    "name of a method": lambda case: case | {"models": {"other": case["models"]["mine"]}},
+    "weights of a file": lambda case: case | {"models": weights(case["output_dir"].parent, 1)},
+    "weights of a network": lambda case: case | {"models": load_models({"bicubic": "bicubic", "mine": Brighter(0.1)})},
+    "order of degradations": lambda case: case | {"degradations": dict(reversed(case["degradations"].items()))},
+    "what a degradation is": lambda case: case | {"degradations": {"paper": psf_degradation, "psf": psf_degradation}},
+    "protocol": lambda case: case | {"protocol": {"slice_step": 2}},
+    "distances": lambda case: case | {"distances": ({"fid": None}, {})},
+    "pictures": lambda case: case | {"picture_scales": [2.5]},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_evaluation_that_differs_in_anything_starts_anew(case, volumes, tmp_path, change):
+    copies = [tmp_path / "data" / name for name in SLICES]
+    for item, copy in zip(case["datalist"], copies, strict=True):
+        write_volume(copy, np.asarray(nib.load(item["image"]).dataobj))
+    case["datalist"] = [{"image": str(copy)} for copy in copies]
+    if change == "weights of a file":
+        case["models"] = weights(tmp_path, 0)
+    before = Evaluation(**case)
+    for place in all_places(case):
+        before.part(*place).parent.mkdir(parents=True, exist_ok=True)
+        before.part(*place).write_bytes(b"done")
+    assert len(Evaluation(**case).remaining(Dataset(case["datalist"]))) == 1
+    after = Evaluation(**CHANGES[change](case))
+    assert len(after.remaining(Dataset(after.items))) == len(after.items) * len(after.degradations) * len(after.scales)
+
+
+def test_a_scale_that_is_given_twice_counts_once(case):
+    case["scales"] = [2, 2.0]
+    done, _ = run(Evaluation(**case))
+    assert len(done) == 3 * 2
+    assert len(pd.read_csv(case["output_dir"] / "report.csv")) == sum(SLICES.values()) * 2 * 2
+
+
+@pytest.mark.parametrize(
+    "argument, value, message",
+    [
+        ("datalist", [], "there are no volumes to evaluate"),
+        ("models", {}, "there are no methods to evaluate"),
+        ("scales", [], "there are no scales to evaluate"),
+        ("degradations", {}, "there are no degradations to evaluate by"),
+    ],
+)
+def test_a_comparison_of_nothing_is_refused(case, argument, value, message):
+    with pytest.raises(ValueError, match=message):
+        Evaluation(**case | {argument: value})
+    assert not case["output_dir"].exists()
+
+
+@pytest.mark.parametrize("name", ["image", "label", "input", "truth"])
+def test_a_method_may_not_take_the_place_of_what_it_is_compared_with(case, name):
+    with pytest.raises(ValueError, match=f"a method cannot be called '{name}'"):
+        Evaluation(**case | {"models": load_models({name: "bicubic"}, "cpu")})
+
+
+def test_who_was_trained_on_is_not_tested(case):
+    items = case["datalist"]
+    elsewhere = {"image": "/elsewhere/x.nii.gz"}
+    Evaluation(**case, training=[elsewhere, elsewhere | {"subject": "sub-2"}])
+    with pytest.raises(ValueError, match="the subject sub-1 is in the lists of training and of testing"):
+        Evaluation(**case, training=[elsewhere | {"subject": "sub-1"}])
+    with pytest.raises(ValueError, match="the subject 7 is in the lists"):
+        Evaluation(**case | {"datalist": [items[2] | {"subject": 7}]}, training=[elsewhere | {"subject": "7"}])
+    detour = os.path.join(os.path.dirname(items[2]["image"]), "..", "plain", "x.nii.gz")
+    with pytest.raises(ValueError, match=r"the file .*plain/x\.nii\.gz is in the lists"):
+        Evaluation(**case, training=[{"image": detour}])
+
+
+def features(images):
+    return torch.stack([images.mean((1, 2, 3)), images.std((1, 2, 3))], 1)
+
+
+def test_distances_are_those_of_all_slices_of_a_scale_that_show_something(case, tmp_path, monkeypatch):
+    monkeypatch.setattr("miassr_monai.evaluation.evaluation.CHUNK", 2)
+    first = load(case["datalist"][0]).squeeze(1)
+    # A slice of one value, one that is below the range of the images, and one that reaches beyond it.
+    data = torch.stack([first[0], torch.zeros(20, 18), -1 - first[1], 2 * first[2] - 0.5], -1).numpy()
+    empty = write_volume(tmp_path / "data" / "empty.nii.gz", np.zeros((20, 18, 2)))
+    odd = write_volume(tmp_path / "data" / "odd.nii.gz", data)
+    case["datalist"] = [*case["datalist"], {"image": str(odd)}, {"image": str(empty)}]
+    seen = []
+
+    def extract(images):
+        assert images.amin() >= 0 and images.amax() <= 1 and (images.std((1, 2, 3)) > 0).all() and len(images) <= 2
+        seen.append(len(images))
+        return features(images).numpy()
+
+    distance = FeatureDistance(extract, lambda truth, other: float(np.abs(other.mean(0) - truth.mean(0)).sum()))
+    run(Evaluation(**case, distances=({"fid": distance}, {"frd": "no reason"})))
+    report = json.loads((case["output_dir"] / "report.json").read_text())
+    assert report["left_out"]["frd"] == "no reason" and "fid" not in report["left_out"]
+    # Eight slices of before, and two of the odd volume, which have something in [0, 1].
+    assert [record["slices"] for record in report["distances"]] == [10] * 8
+    assert sum(seen) == 10 * 3 * 4
+    expected = []
+    for degrade in case["degradations"].values():
+        for scale, width in ((2.0, 18), (2.5, 17)):
+            sets = [[], [], []]
+            for item in case["datalist"]:
+                small = degrade(load(item), scale)
+                fine = [model.network(small, scale) for model in case["models"].values()]
+                for images, kept in zip([load(item)[..., :width], *fine], sets, strict=True):
+                    kept += [image for image in images.clamp(0, 1) if image.amax() > image.amin()]
+            truth, *others = [features(torch.stack(kept)).mean(0) for kept in sets]
+            expected += [(other - truth).abs().sum().item() for other in others]
+    assert [record["value"] for record in report["distances"]] == pytest.approx(expected, rel=1e-5)
+    assert [(r["degradation"], r["scale"], r["method"], r["measure"]) for r in report["distances"]] == [
+        (degradation, scale, method, "fid")
+        for degradation in ("paper", "psf")
+        for scale in (2.0, 2.5)
+        for method in ("bicubic", "mine")
+    ]
+
+
+def test_a_distance_that_cannot_be_had_does_not_cost_the_report(case):
+    def fail(truth, other):
+        raise ValueError("give at least 2 of each")
+
+    run(Evaluation(**case, distances=({"fid": FeatureDistance(features, fail)}, {})))
+    report = json.loads((case["output_dir"] / "report.json").read_text())
+    assert report["left_out"]["fid"] == "give at least 2 of each"
+    assert {record["value"] for record in report["distances"]} == {None}
+
+
+def choose(case, psnr, sizes, models=None):
+    """Which slices are shown, given the PSNR of each method."""
+    evaluation = Evaluation(**case | ({} if models is None else {"models": models}))
+    rows = [
+        {"method": method, "psnr": value, "volume": "v", "contrast": "t1", "scale": 2.0}
+        for method, values in psnr.items()
+        for value in values
+    ]
+    keys = ["image", "label", *psnr]
+    output = {
+        key: torch.full((len(sizes), 1, 4, 4), 0.125 * i) + torch.arange(len(sizes)).view(-1, 1, 1, 1) / 64
+        for i, key in enumerate(keys)
+    }
+    return evaluation.pictures(rows, output, sizes)
+
+
+def test_the_middle_slice_is_shown_and_the_one_with_the_least_gain_over_bicubic(case):
+    psnr = {"bicubic": [30.0, 31.0, 32.0, 28.0, 20.0], "mine": [31.0, 33.0, 34.0, 28.5, 25.0]}
+    typical, worst = choose(case, psnr, [10] * 5)
+    assert (typical["kind"], typical["slice"], typical["gain"]) == ("typical", 2, 2.0)
+    assert (worst["kind"], worst["slice"], worst["gain"]) == ("worst", 3, 0.5)
+    assert worst["psnr"] == {"bicubic": 28.0, "mine": 28.5}
+    levels = {name: image.unique().item() for name, image in worst["images"].items()}
+    start = 3 / 64
+    assert levels == {"input": start, "bicubic": start + 0.25, "mine": start + 0.375, "truth": start + 0.125}
+    assert (worst["volume"], worst["contrast"], worst["scale"]) == ("v", "t1", 2.0)
+
+
+def test_slices_that_hardly_show_anything_or_have_no_error_are_not_the_worst(case):
+    psnr = {"bicubic": [30.0, 30, 30, 30, math.inf], "mine": [10.0, 33, 31, 32, math.inf]}
+    # The mean is 10, and the first slice has less than half of it.
+    assert choose(case, psnr, [4, 12, 5, 12, 17])[1]["slice"] == 2
+    assert choose(case, psnr, [5, 12, 4, 12, 17])[1]["slice"] == 0
+    perfect = {"bicubic": [math.inf] * 2, "mine": [math.inf] * 2}
+    assert [picture["kind"] for picture in choose(case, perfect, [4, 4])] == ["typical"]
+
+
+def test_without_bicubic_the_worst_slice_is_that_of_the_lowest_psnr(case):
+    models = load_models({"first": "linear", "mine": "linear"}, "cpu")
+    assert choose(case, {"first": [9.0, 50, 60], "mine": [30.0, 31, 29]}, [1] * 3, models)[1]["slice"] == 2
+    models = load_models({"mine": "linear", "bicubic": "bicubic"}, "cpu")
+    assert choose(case, {"mine": [30.0, 1, 29], "bicubic": [30.0, 31, 29]}, [1] * 3, models)[1]["slice"] == 2
+
+
+def test_pictures_are_of_the_wanted_scales_under_the_first_degradation(case, monkeypatch):
+    shown = []
+    monkeypatch.setattr("miassr_monai.evaluation.evaluation.write_report", lambda *args: shown.extend(args[3]))
+    run(Evaluation(**case, picture_scales=[2.5, 4.0]))
+    assert [(picture["volume"], picture["kind"], picture["scale"]) for picture in shown] == [
+        (name, kind, 2.5) for name in SLICES for kind in ("typical", "worst")
+    ]
+    for picture in shown[::2]:
+        name, middle = picture["volume"], SLICES[picture["volume"]] // 2
+        whole = load(case["datalist"][list(SLICES).index(name)])
+        small = paper_degradation(whole, 2.5)
+        assert picture["slice"] == middle
+        images = {
+            "input": small,
+            "bicubic": Bicubic()(small, 2.5),
+            "mine": Bicubic()(small, 2.5) + 0.05,
+            "truth": whole[..., :17],
+        }
+        assert list(picture["images"]) == list(images)
+        for key, image in images.items():
+            np.testing.assert_allclose(picture["images"][key].float(), image[middle, 0], rtol=0, atol=1e-3)
+
+
+def test_without_a_wanted_scale_the_last_one_is_shown(case):
+    assert Evaluation(**case, picture_scales=[7.0]).picture_scales == [2.5]
+    assert Evaluation(**case).picture_scales == [2.0]
+
+
+def test_the_protocol_says_what_was_compared(case):
+    protocol = Evaluation(**case, protocol={"axcodes": "RAS"}, training=[{"image": "/elsewhere/x.nii"}] * 3).protocol
+    assert protocol == {
+        "volumes": list(SLICES),
+        "subjects": ["plain/x.nii.gz", "sub-1"],
+        "volumes_trained_on": 3,
+        "scales": [2.0, 2.5],
+        "degradations": ["paper", "psf"],
+        "axcodes": "RAS",
+    }
