@@ -8,7 +8,7 @@ from pathlib import Path
 
 __all__ = ["check_disjoint", "subject_of"]
 
-BIDS_LABEL = re.compile(r"sub-[A-Za-z0-9]+")
+BIDS_LABEL = re.compile(r"(?<![^/\\])sub-[A-Za-z0-9]+")
 
 
 def subject_of(item: Mapping[str, str]) -> str | None:

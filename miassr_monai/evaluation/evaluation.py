@@ -148,22 +148,16 @@ class Evaluation:
         }
         truth, image = output[CommonKeys.LABEL].float(), output[CommonKeys.IMAGE].float()
         mask = foreground_mask(truth)
-        rows: list[Record] = []
-        features: dict[str, dict[str, torch.Tensor]] = {
-            name: {"truth": extract(distance, truth)} for name, distance in self.distances.items()
+        sets = {"truth": truth, **{method: output[method].float() for method in self.models}}
+        rows = [
+            {**place, "slice": index, "method": method, **scores}
+            for method in self.models
+            for index, scores in enumerate(score(sets[method], truth, image, scale, degrade, mask))
+        ]
+        features = {
+            name: {key: extract(distance, images) for key, images in sets.items()}
+            for name, distance in self.distances.items()
         }
-        for method in self.models:
-            prediction = output[method].float()
-            for first in range(0, len(truth), CHUNK):
-                chunk = slice(first, first + CHUNK)
-                pieces = (prediction[chunk], truth[chunk], image[chunk])
-                scores = slice_scores(*pieces, scale, degrade, mask[chunk])
-                columns = {name: values.tolist() for name, values in scores.items()}
-                for i in range(len(pieces[0])):
-                    values = {name: column[i] for name, column in columns.items()}
-                    rows.append({**place, "slice": first + i, "method": method, **values})
-            for name, distance in self.distances.items():
-                features[name][method] = extract(distance, prediction)
         sizes = mask.sum((1, 2, 3)).tolist()
         pictures = self.pictures(rows, output, sizes) if self.wanted(degradation, scale) else []
         save_atomically(
@@ -207,7 +201,7 @@ class Evaluation:
 
     def finish(self, engine: Engine) -> None:
         """Write the report, put its means into the engine's metrics, and remove the parts."""
-        scores = pd.DataFrame([row for _, part in self.load() for row in part["rows"]])
+        scores = pd.DataFrame([row for part in self.load() for row in part["rows"]])
         report = make_report(
             scores,
             models=self.models,
@@ -215,7 +209,7 @@ class Evaluation:
             left_out=self.left_out,
             protocol=self.protocol,
         )
-        pictures = [picture for _, part in self.load() for picture in part["pictures"]]
+        pictures = [picture for part in self.load() for picture in part["pictures"]]
         write_report(self.output_dir, report, scores, pictures)
         for record in report["summary"]:
             if record["degradation"] == report["degradation"]:
@@ -227,13 +221,12 @@ class Evaluation:
         if not any(self.parts.parent.iterdir()):
             self.parts.parent.rmdir()
 
-    def load(self, degradation: str | None = None, scale: float | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:
+    def load(self, degradation: str | None = None, scale: float | None = None) -> Iterator[dict[str, Any]]:
         """The parts, or those of one degradation and scale, one after the other."""
         for index in range(len(self.items)):
             for name in self.degradations if degradation is None else [degradation]:
                 for factor in self.scales if scale is None else [scale]:
-                    path = self.part(index, name, factor)
-                    yield path, torch.load(path, weights_only=True)
+                    yield torch.load(self.part(index, name, factor), weights_only=True)
 
     def measure_distances(self) -> list[Record]:
         """Each distance of each method, by degradation and scale; NaN, and the reason in ``left_out``, where it cannot
@@ -241,7 +234,7 @@ class Evaluation:
         records = []
         for degradation in self.degradations if self.distances else ():
             for scale in self.scales:
-                parts = [part["features"] for _, part in self.load(degradation, scale)]
+                parts = [part["features"] for part in self.load(degradation, scale)]
                 for name, distance in self.distances.items():
                     truth = join([part[name]["truth"] for part in parts])
                     for method in self.models:
@@ -253,6 +246,21 @@ class Evaluation:
                         place = {"degradation": degradation, "scale": scale, "method": method}
                         records.append({**place, "measure": name, "value": value, "slices": len(truth)})
         return records
+
+
+def score(
+    prediction: torch.Tensor,
+    truth: torch.Tensor,
+    image: torch.Tensor,
+    scale: float,
+    degradation: Callable,
+    mask: torch.Tensor,
+) -> Iterator[dict[str, float]]:
+    """The measures of each slice, see :func:`miassr_monai.metrics.slice_scores`, a few slices at a time."""
+    for chunk in zip(*(images.split(CHUNK) for images in (prediction, truth, image, mask)), strict=True):
+        scores = slice_scores(*chunk[:3], scale, degradation, chunk[3])
+        for values in zip(*(column.tolist() for column in scores.values()), strict=True):
+            yield dict(zip(scores, values, strict=True))
 
 
 def extract(distance: FeatureDistance, images: torch.Tensor) -> torch.Tensor:

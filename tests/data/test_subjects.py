@@ -10,6 +10,7 @@ from miassr_monai.data import check_disjoint, subject_of
         ("sub-control07_ses-2_FLAIR.nii", "sub-control07"),
         ("sub-12/scan.nii", "sub-12"),
         ("sub-1.nii.gz", "sub-1"),
+        ("my-sub-sampled/a.nii", None),
         # Folders above the data set are named by whoever keeps it.
         ("sub-cortical/data/sub-03_T2w.nii.gz", "sub-03"),
         ("OAS1_0001_MR1.hdr", None),
