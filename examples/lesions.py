@@ -38,6 +38,8 @@ CONTRAST = 0.3
 NOISE = 0.02
 # Pixels that a disc stays away from the border of the image.
 MARGIN = 30
+# Pixels shown on each side of a disc.
+SHOWN = 24
 
 
 def disc(size: Sequence[int], row: float, column: float, diameter: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,6 +47,12 @@ def disc(size: Sequence[int], row: float, column: float, diameter: float) -> tup
     rows, columns = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in size), indexing="ij")
     outside = ((rows - row) ** 2 + (columns - column) ** 2).sqrt() - diameter / 2
     return (0.5 - outside).clamp(0, 1), outside
+
+
+def around(image: torch.Tensor, row: float, column: float, scale: float) -> torch.Tensor:
+    """The part of an image, coarser by ``scale``, around a pixel of the fine grid."""
+    rows, columns = (slice(int((at - SHOWN) / scale), int((at + SHOWN) / scale)) for at in (row, column))
+    return image[rows, columns]
 
 
 def fate(networks: dict, slices: torch.Tensor, scale: float, diameter: float, generator: torch.Generator) -> dict:
@@ -69,9 +77,10 @@ def fate(networks: dict, slices: torch.Tensor, scale: float, diameter: float, ge
             found[name]["mass"].append((change.sum() / there.sum()).item())
             found[name]["spread"].append((change[distance > 2 * scale].abs().sum() / there.sum()).item())
             if index == len(slices) // 2:
-                pictures[name] = fine[1]
+                pictures[name] = around(fine[1], row, column, 1.0)
         if index == len(slices) // 2:
-            pictures = {"input": coarse[1, 0], **pictures, "truth": with_disc[0]}
+            low, high = around(coarse[1, 0], row, column, scale), around(with_disc[0], row, column, 1.0)
+            pictures = {"input": low, **pictures, "truth": high}
     return {"scores": found, "pictures": pictures}
 
 

@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -14,14 +15,19 @@ from miassr_monai.prediction import SuperResolved
 pytestmark = pytest.mark.filterwarnings("ignore:.*looks clipped")
 
 
-@pytest.fixture(scope="module")
-def example():
-    """The script, as a module."""
-    path = Path(__file__).parents[1] / "examples" / "segmentation.py"
-    spec = importlib.util.spec_from_file_location("segmentation_example", path)
+def load_example(name):
+    """A script, as a module."""
+    spec = importlib.util.spec_from_file_location(
+        f"{name}_example", Path(__file__).parents[1] / "examples" / f"{name}.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def example():
+    return load_example("segmentation")
 
 
 @pytest.fixture
@@ -139,3 +145,28 @@ def test_a_segmentation_goes_back_to_the_coarse_grid(block):
     back = Invertd("segmentation", preprocessing, orig_keys="image", nearest_interp=True)(item)["segmentation"]
     assert torch.equal(back.as_tensor(), block["label"].as_tensor()[:, 1::3, 1::3])
     torch.testing.assert_close(back.affine, coarse["image"].affine)
+
+
+@pytest.mark.parametrize("diameter", [4.0, 8.0, 15.0])
+def test_a_disc_has_its_area_and_lies_where_it_should(diameter):
+    shape, outside = load_example("lesions").disc((60, 50), 20.0, 30.0, diameter)
+    assert shape.sum().item() == pytest.approx(math.pi * diameter**2 / 4, rel=0.05)
+    rows, columns = shape.nonzero().float().mean(0)
+    assert (rows, columns) == (pytest.approx(20), pytest.approx(30))
+    assert outside[20, 30] == -diameter / 2 and outside[20, 40].item() == pytest.approx(10 - diameter / 2)
+
+
+def test_nearest_neighbours_at_scale_2_keep_what_a_lesion_weighs():
+    class Nearest(torch.nn.Module):
+        def forward(self, x, scale):
+            return x.repeat_interleave(int(scale), 2).repeat_interleave(int(scale), 3)
+
+    lesions = load_example("lesions")
+    rows, columns = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
+    brain = (((rows - 48) ** 2 + (columns - 48) ** 2) < 40**2) * 0.5
+    outcome = lesions.fate({"nearest": Nearest()}, brain.repeat(3, 1, 1, 1), 2.0, 8.0, torch.Generator().manual_seed(0))
+    scores = outcome["scores"]["nearest"]
+    # Cutting k-space keeps the mean.
+    assert scores["mass"] == pytest.approx([1.0] * 3, abs=1e-3)
+    truth = outcome["pictures"]["truth"]
+    assert truth[lesions.SHOWN, lesions.SHOWN] == pytest.approx(0.5 + lesions.CONTRAST)
