@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import signal
@@ -337,6 +338,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
         "device": args.device,
         "amp": args.amp or None,
     }
+    # MONAI warns that logging was switched off, which was asked for.
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
     with unwrapped_errors():
         workflow = ConfigWorkflow(
             config_file=str(default_bundle() / "configs" / "evaluate.json"),
