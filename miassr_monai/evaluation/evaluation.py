@@ -282,7 +282,7 @@ def weights_hash(network: torch.nn.Module) -> str:
     """Hash of the weights of a network that is not from a file."""
     digest = hashlib.sha256()
     for name, values in network.state_dict().items():
-        digest.update(f"{name} {values.shape} {values.flatten().tolist()}".encode())
+        digest.update(f"{name} {values.shape}".encode() + values.cpu().double().numpy().tobytes())
     return digest.hexdigest()
 
 
