@@ -24,8 +24,8 @@ INSTALL = (
 def radiomics_features(images: torch.Tensor, *, workers: int = 1) -> np.ndarray:
     """Radiomics features of images by ``frd_score``, with its defaults for images of two axes: version 1, no mask.
 
-    The library reads files only. The images go through a temporary folder, as float32 on the scale 0 to 255, so that
-    an 8-bit image has the features of its PNG and any other is not rounded.
+    The library reads files only. The images go through a temporary folder, with 8 bits as in the PNGs that the distance
+    is defined on: without rounding, a background of almost 0 instead of 0 outweighs all else.
 
     Args:
         images: ``(N, 1, H, W)`` with values in [0, 1]; others are clipped, as an image file clips them.
@@ -40,7 +40,7 @@ def radiomics_features(images: torch.Tensor, *, workers: int = 1) -> np.ndarray:
     """
     if images.ndim != 4 or images.shape[1] != 1 or len(images) == 0:
         raise ValueError(f"radiomics features were asked of images of shape {tuple(images.shape)}: give (N, 1, H, W).")
-    pixels = images.detach().cpu().float().clamp(0, 1)[:, 0].numpy()
+    pixels = (images.detach().cpu().float().clamp(0, 1)[:, 0] * 255).round().numpy()
     flat = [index for index, image in enumerate(pixels) if not image.max() > image.min()]
     if flat:
         raise ValueError(
@@ -55,7 +55,7 @@ def radiomics_features(images: torch.Tensor, *, workers: int = 1) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         files = [str(Path(folder, f"{index}.mha")) for index in range(len(pixels))]
         for image, file in zip(pixels, files, strict=True):
-            simple_itk.WriteImage(simple_itk.GetImageFromArray(image * 255), file)
+            simple_itk.WriteImage(simple_itk.GetImageFromArray(image.astype(np.uint8)), file)
         features, _, _ = library.compute_features(files, extractor, num_workers=workers)
     return features
 

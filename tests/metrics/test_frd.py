@@ -80,6 +80,14 @@ def test_values_outside_of_0_to_1_are_clipped(truth):
 
 
 @needs_library
+def test_a_background_of_almost_0_counts_as_0(truth):
+    image = truth[:1].clone()
+    image[..., :12] = 0
+    almost = torch.where(image == 0, 1e-3, image)
+    np.testing.assert_array_equal(radiomics_features(almost), radiomics_features(image))
+
+
+@needs_library
 def test_a_set_has_no_distance_to_itself_and_less_to_its_like_than_to_others(truth_features):
     like, other = (frd(truth_features, radiomics_features(textures(6, s, seed=2))) for s in (1.0, 2.5))
     assert frd(truth_features, truth_features) < 0 < like < other
