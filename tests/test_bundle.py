@@ -126,6 +126,30 @@ def test_training_starts_from_the_weights_that_it_is_given(trained, dataset_dir,
     torch.testing.assert_close(torch.load(tmp_path / "model.pt"), torch.load(weights), rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("overlay", "metrics"),
+    [("finetune", {"warmup/loss"}), ("ssim", {"warmup/loss"}), ("gan", {"gan/adversarial", "gan/perceptual"})],
+)
+def test_overlays_go_on_from_the_weights_that_they_are_given(overlay, metrics, trained, dataset_dir, tmp_path):
+    overrides = {
+        **TINY,
+        "learning_rate": 0.0,
+        "warmup_epochs": 1,
+        "gan_epochs": int(overlay == "gan"),
+        "input_size": 16,
+    }
+    del overrides["perceptual_weight"], overrides["critic_dense_channels"]
+    weights = trained / "model.pt"
+    configs = [f"configs/{name}.json" for name in ("train", "release", overlay)]
+    paths = {"dataset_dir": dataset_dir, "output_dir": tmp_path, "initial_weights": weights}
+    run("training", configs, val_interval=1, mlflow_interval=1, **paths, **overrides)
+    torch.testing.assert_close(torch.load(tmp_path / "model.pt"), torch.load(weights), rtol=0, atol=1e-7)
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlruns.db")
+    (run_info,) = client.search_runs([client.get_experiment_by_name("miassr").experiment_id])
+    assert run_info.info.status == "FINISHED"
+    assert set(run_info.data.metrics) >= metrics
+
+
 def test_inference_from_the_repository_root_writes_the_finer_grid_in_the_input_units(trained, dataset_dir, tmp_path):
     source = dataset_dir / "test" / "volume.nii.gz"
     run(

@@ -3,9 +3,11 @@
 from miassr_monai.networks.bicubic import Bicubic
 from miassr_monai.networks.critic import Critic
 from miassr_monai.networks.edsr import EDSR
-from miassr_monai.networks.generator import MetaSRGenerator, load_weights
+from miassr_monai.networks.generator import MetaSRGenerator
+from miassr_monai.networks.grow import grow
 from miassr_monai.networks.inception import InceptionFeatures
 from miassr_monai.networks.linear import Linear
+from miassr_monai.networks.load_weights import load_weights
 from miassr_monai.networks.meta_upscale import MetaUpscale
 from miassr_monai.networks.vgg import VGG19Features
 
@@ -18,5 +20,6 @@ __all__ = [
     "MetaSRGenerator",
     "MetaUpscale",
     "VGG19Features",
+    "grow",
     "load_weights",
 ]

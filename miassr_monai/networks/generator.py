@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pickle import UnpicklingError
 
 import torch
 from monai.utils import look_up_option
@@ -14,7 +12,7 @@ from miassr_monai.networks.edsr import EDSR
 from miassr_monai.networks.meta_upscale import PROJECTIONS, MetaUpscale
 from miassr_monai.resampling import bicubic_upscale
 
-__all__ = ["MetaSRGenerator", "load_weights"]
+__all__ = ["MetaSRGenerator"]
 
 
 class MetaSRGenerator(nn.Module):
@@ -127,31 +125,3 @@ class MetaSRGenerator(nn.Module):
         if self.adds_bicubic:
             image = bicubic_upscale(x, scale, origin) + self.residual_scale * image
         return image
-
-
-def load_weights(network: nn.Module, path: str | os.PathLike | None) -> nn.Module:
-    """Give a network the weights in a file, to go on from there; without a path it stays as it is.
-
-    Args:
-        network: where they go.
-        path: bare state dictionary, such as ``model.pt`` of the bundle; ``None`` for none.
-
-    Returns:
-        ``network``.
-
-    Raises:
-        FileNotFoundError: when there is no file.
-        ValueError: when its weights are those of another network.
-    """
-    if path is None:
-        return network
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"there are no weights at {path} to start from: give a model.pt.")
-    try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (AttributeError, RuntimeError, TypeError, UnpicklingError) as error:
-        raise ValueError(
-            f"{path} does not hold weights of the network that is to be trained ({str(error).splitlines()[0]}): "
-            "give its width, depth, projection, skip and so on as they were."
-        ) from error
-    return network

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from miassr_monai.networks import MetaSRGenerator, load_weights
+from miassr_monai.networks import MetaSRGenerator
 from miassr_monai.resampling import bicubic_upscale
 
 SMALL = {"width": 4, "depth": 2, "hidden_channels": 8}
@@ -186,29 +186,3 @@ def test_weights_make_the_network_that_they_belong_to():
     torch.testing.assert_close(same(images, (2.3, 1.0)), network(images, (2.3, 1.0)), rtol=0, atol=0)
     with pytest.raises(ValueError, match="not the weights of a MetaSRGenerator"):
         MetaSRGenerator.from_weights({"weight": torch.zeros(1)})
-
-
-def test_weights_to_start_from_are_those_of_the_file(tmp_path):
-    trained, network = MetaSRGenerator(**SMALL), MetaSRGenerator(**SMALL)
-    untouched = deepcopy(network.state_dict())
-    assert load_weights(network, None) is network
-    for name, value in network.state_dict().items():
-        assert torch.equal(value, untouched[name])
-    torch.save(trained.state_dict(), tmp_path / "model.pt")
-    assert load_weights(network, tmp_path / "model.pt") is network
-    for name, value in network.state_dict().items():
-        assert torch.equal(value, trained.state_dict()[name])
-
-
-def test_weights_of_another_network_or_none_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there are no weights at .*missing\.pt to start from"):
-        load_weights(MetaSRGenerator(**SMALL), tmp_path / "missing.pt")
-    for options in ({"width": 6}, {"skip": "bicubic"}, {"projection": "corner"}):
-        torch.save(MetaSRGenerator(**{**SMALL, **options}).state_dict(), tmp_path / "model.pt")
-        with pytest.raises(
-            ValueError, match=r"model\.pt does not hold weights of the network that|these weights were trained with"
-        ):
-            load_weights(MetaSRGenerator(**SMALL), tmp_path / "model.pt")
-    (tmp_path / "model.pt").write_text("not weights")
-    with pytest.raises(ValueError, match="does not hold weights of the network"):
-        load_weights(MetaSRGenerator(**SMALL), tmp_path / "model.pt")
