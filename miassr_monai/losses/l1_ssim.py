@@ -18,7 +18,7 @@ class L1SSIMLoss(nn.Module):
     target.
 
     Args:
-        ssim_weight: of ``1 - SSIM``; at 0.1 both have gradients of about the same size on brain MR.
+        ssim_weight: of ``1 - SSIM``; at 0.1 both have gradients of the same order on brain MR.
 
     Raises:
         ValueError: when the weight is negative.

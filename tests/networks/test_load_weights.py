@@ -30,9 +30,7 @@ def test_weights_of_another_network_or_none_are_refused(tmp_path):
         load_weights(MetaSRGenerator(**SMALL), tmp_path / "missing.pt")
     for options in ({"width": 6}, {"skip": "bicubic"}, {"projection": "corner"}):
         torch.save(MetaSRGenerator(**{**SMALL, **options}).state_dict(), tmp_path / "model.pt")
-        with pytest.raises(
-            ValueError, match=r"model\.pt does not hold weights of the network that|these weights were trained with"
-        ):
+        with pytest.raises(ValueError, match=r"model\.pt does not hold weights of the network that is to be trained"):
             load_weights(MetaSRGenerator(**SMALL), tmp_path / "model.pt")
 
 
