@@ -27,18 +27,9 @@ class CriticFeatureLoss(nn.Module):
         # Not a submodule, so that the critic is not listed and moved twice.
         self._critic = [critic]
 
-    def features(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Feature maps of ``image`` ``(N, C, H, W)`` after each activation."""
-        maps = []
-        for layer in self._critic[0].features:
-            image = layer(image)
-            if not isinstance(layer, nn.Conv2d):
-                maps.append(image)
-        return maps
-
     def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Loss of images ``(N, C, H, W)`` with values in [0, 1]; 0 where they look the same to the critic."""
         with torch.no_grad():
-            wanted = self.features(target)
-        seen = self.features(prediction)
+            wanted = self._critic[0].maps(target)
+        seen = self._critic[0].maps(prediction)
         return torch.stack([F.l1_loss(a, b) / b.abs().mean() for a, b in zip(seen, wanted, strict=True)]).mean()

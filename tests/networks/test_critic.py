@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from miassr_monai.losses import gradient_penalty
 from miassr_monai.networks import Critic
 
 
@@ -122,3 +123,31 @@ def test_images_below_the_smallest_size_are_refused(options, smallest, other):
     for size in ((smallest - 1, smallest + other), (smallest + other, smallest - 1)):
         with pytest.raises(ValueError, match=rf"H and W at least {smallest}, got \[1, 1, {size[0]}, {size[1]}\]"):
             critic(torch.zeros(1, 1, *size))
+
+
+def test_bfloat16_is_close_and_spares_the_first_convolution_and_the_head(dense_channels):
+    exact, fast = (Critic(width=8, dense_channels=dense_channels, amp=amp) for amp in (False, True))
+    fast.load_state_dict(exact.state_dict())
+    images = 1 - 1e-3 * torch.rand(4, 1, 48, 48)
+    wanted, maps = exact.maps(images), fast.maps(images)
+    torch.testing.assert_close(maps[0], wanted[0], rtol=0, atol=0)
+    for one, other in zip(maps[1:], wanted[1:], strict=True):
+        assert one.dtype == torch.float32
+        assert 0 < (one - other).norm() / other.norm() < 0.01
+    torch.testing.assert_close(fast(images), exact.head(exact.pool(maps[-1])), rtol=0, atol=0)
+
+
+def test_gradient_penalty_in_bfloat16_is_close():
+    penalties = []
+    for amp in (False, True):
+        torch.manual_seed(0)
+        critic = Critic(width=8, amp=amp)
+        with torch.no_grad():
+            critic.head[1].weight *= 3e3
+        penalty = gradient_penalty(critic, torch.ones(2, 1, 32, 32), torch.zeros(2, 1, 32, 32))
+        penalty.backward()
+        penalties.append((penalty, critic.features[2].weight.grad))
+    (wanted, gradient), (penalty, fast_gradient) = penalties
+    assert wanted > 0.1
+    torch.testing.assert_close(penalty, wanted, rtol=0.02, atol=0)
+    assert 0 < (fast_gradient - gradient).norm() / gradient.norm() < 0.03
