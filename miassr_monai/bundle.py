@@ -9,7 +9,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-__all__ = ["default_bundle", "file_hash", "find_model"]
+__all__ = ["built_in_models", "default_bundle", "file_hash", "find_model"]
 
 WEIGHTS = Path("models") / "model.pt"
 METADATA = Path("configs") / "metadata.json"
@@ -28,21 +28,39 @@ def default_bundle() -> Path:
     raise FileNotFoundError("the bundle was not installed with miassr_monai: give the path of a bundle or of weights.")
 
 
+def built_in_models() -> dict[str, Path]:
+    """Weights beside the default ones in the bundle that comes with this package: ``model_small.pt`` as ``small``.
+
+    Empty where the bundle was not installed.
+    """
+    try:
+        folder = default_bundle() / WEIGHTS.parent
+    except FileNotFoundError:
+        return {}
+    prefix = f"{WEIGHTS.stem}_"
+    return {path.stem.removeprefix(prefix): path for path in sorted(folder.glob(f"{prefix}*{WEIGHTS.suffix}"))}
+
+
 def find_model(source: str | os.PathLike | None = None) -> tuple[Path, dict[str, Any]]:
     """Weights, and the metadata of the bundle that they are in; empty for weights on their own.
 
     Args:
-        source: bundle folder or weights file; ``None`` for the bundle that comes with this package.
+        source: bundle folder; weights file; one of :func:`built_in_models` by its name (``./small`` is a
+            folder); ``None`` for the bundle that comes with this package.
 
     Raises:
         FileNotFoundError: when there are no weights.
         ValueError: when the bundle's metadata cannot be read.
     """
-    path = default_bundle() if source is None else Path(source)
+    named = built_in_models()
+    path = default_bundle() if source is None else named.get(source, Path(source))
     if path.is_dir():
         path = path / WEIGHTS
     if not path.is_file():
-        raise FileNotFoundError(f"there is no model at {path}: give a bundle folder with {WEIGHTS}, or a weights file.")
+        names = "".join(f", or {name!r}" for name in named)
+        raise FileNotFoundError(
+            f"there is no model at {path}: give a bundle folder with {WEIGHTS}, a weights file{names}."
+        )
     folder = path.resolve().parent
     metadata = folder.parent / METADATA
     # Weights that a training left elsewhere in a bundle's folder are not those that its metadata describes.

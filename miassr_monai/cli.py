@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import miassr_monai
-from miassr_monai.bundle import default_bundle, file_hash, find_model
+from miassr_monai.bundle import built_in_models, default_bundle, file_hash, find_model
 
 if TYPE_CHECKING:
     from miassr_monai.prediction import Predictor
@@ -93,7 +93,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--scale", type=number, nargs="+", metavar="S", help="of a slice's two axes; or one for each axis"
     )
     size.add_argument("--spacing", type=number, nargs="+", metavar="MM", help="wanted, of all axes; or one for each")
-    upscale.add_argument("--model", metavar="PATH", help="bundle folder or weights, or 'bicubic'; default: built in")
+    upscale.add_argument(
+        "--model", metavar="PATH", help="bundle folder, weights, or a name: 'small', 'bicubic'; default: built in"
+    )
     upscale.add_argument("--window", type=number, nargs=2, metavar=("LOW", "HIGH"), help="Hounsfield units, for CT")
     upscale.add_argument("--slice-axis", type=int, choices=(0, 1, 2), help="default: that of the largest spacing")
     upscale.add_argument(
@@ -134,7 +136,7 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=run_evaluate)
 
     info = commands.add_parser("info", help="show the model: scales, training spacing, licence")
-    info.add_argument("--model", metavar="PATH", help="bundle folder or weights; default: built in")
+    info.add_argument("--model", metavar="PATH", help="bundle folder, weights, or 'small'; default: built in")
     info.set_defaults(run=run_info)
 
     completion = commands.add_parser("completion", help="print a script for the shell's completion")
@@ -375,6 +377,8 @@ def run_info(args: argparse.Namespace) -> int:
         "licence": trained.get("license", unknown),
         "intended use": metadata.get("intended_use", "research only, not for diagnosis"),
     }
+    if args.model is None:
+        rows["others"] = ", ".join(f"--model {name}" for name in built_in_models()) or "none"
     for name, value in rows.items():
         print(f"{name:<14}{value}")
     return 0

@@ -1,12 +1,14 @@
 import hashlib
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from miassr_monai import bundle
-from miassr_monai.bundle import default_bundle, file_hash, find_model
+from miassr_monai.bundle import built_in_models, default_bundle, file_hash, find_model
 
 
 @pytest.fixture
@@ -26,6 +28,20 @@ def test_the_hash_is_that_of_the_file(folder):
 def test_a_folder_and_the_weights_in_it_have_its_metadata(folder):
     weights = folder / "models/model.pt"
     assert find_model(folder) == find_model(str(folder)) == find_model(weights) == (weights, {"name": "Größe"})
+
+
+def test_built_in_weights_have_names(folder, monkeypatch):
+    monkeypatch.setattr(bundle, "default_bundle", lambda: folder)
+    assert built_in_models() == {}
+    small = folder / "models/model_small.pt"
+    for path in (small, folder / "models/other.pt", folder / "model_elsewhere.pt"):
+        path.write_bytes(b"")
+    assert built_in_models() == {"small": small}
+    assert find_model("small") == (small, {"name": "Größe"})
+    monkeypatch.chdir(folder)
+    (folder / "small").write_bytes(b"")
+    assert find_model("small")[0] == small
+    assert find_model("./small") == find_model(Path("small")) == (Path("small"), {})
 
 
 def test_weights_elsewhere_have_none(folder):
@@ -51,7 +67,8 @@ def test_what_is_missing_is_named(folder, monkeypatch):
     for source in (folder, folder / "models/model.pt"):
         with pytest.raises(FileNotFoundError, match=f"there is no model at {folder}/models/model.pt: give a bundle"):
             find_model(source)
-    with pytest.raises(FileNotFoundError, match="there is no model at nowhere: give a bundle"):
+    message = "there is no model at nowhere: give a bundle folder with models/model.pt, a weights file, or 'small'."
+    with pytest.raises(FileNotFoundError, match=re.escape(message)):
         find_model("nowhere")
 
 
@@ -64,6 +81,7 @@ def test_the_default_is_the_checkouts_bundle_or_else_the_installed_one(folder, m
     monkeypatch.setattr(bundle.sysconfig, "get_path", lambda name: {"data": str(prefix)}[name])
     with pytest.raises(FileNotFoundError, match="the bundle was not installed with miassr_monai: give the path"):
         default_bundle()
+    assert built_in_models() == {}
     installed.parent.mkdir(parents=True)
     folder.rename(installed)
     assert default_bundle() == installed

@@ -50,8 +50,9 @@ def load_model(
     """Load a model for inference.
 
     Args:
-        source: bundle folder; weights file; ``"bicubic"`` or ``"linear"`` for a baseline; a network; or ``None`` for
-            the bundle that comes with this package. A network is itself put there and set to evaluation.
+        source: bundle folder; weights file; ``"small"`` for the built-in weights of that name; ``"bicubic"`` or
+            ``"linear"`` for a baseline; a network; or ``None`` for the bundle that comes with this package. A network
+            is itself put there and set to evaluation.
         device: where to put it; the first GPU, or the CPU where there is none, unless given.
 
     Raises:
