@@ -70,7 +70,7 @@ def workload(name: str) -> Callable[[float], None]:
             optimizer.step()
 
         return step
-    critic = Critic(**critic_arguments)
+    critic = Critic(**critic_arguments, amp=amp)
     adversarial = WassersteinGPLoss(penalty_interval=interval)
     trainer = SRGANTrainer(
         "cpu",

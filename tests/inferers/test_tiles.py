@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from miassr_monai.inferers import SuperResolutionInferer, upscale_in_tiles
 from miassr_monai.inferers.tiles import tile_axis
-from miassr_monai.networks import Bicubic, MetaSRGenerator
+from miassr_monai.networks import Bicubic, Linear, MetaSRGenerator
 
 SCALES = st.one_of(st.floats(1.0, 4.0), st.sampled_from([1.0, 1.1, 1.5, 2.0, 2.3, 2.5, math.pi, 3.7, 4.0]))
 
@@ -29,11 +29,11 @@ def test_the_tiles_of_an_axis_make_every_output_once(size, scale, tile_size, hal
     assert done == math.floor(size * exact)
 
 
+@pytest.mark.parametrize("network", [Bicubic(), Linear()], ids=["bicubic", "linear"])
 @settings(deadline=None, max_examples=30)
 @given(h=st.integers(1, 40), w=st.integers(1, 40), rows=SCALES, columns=SCALES, tile_size=st.integers(1, 20))
-def test_bicubic_in_tiles_is_bicubic_of_the_whole(h, w, rows, columns, tile_size):
+def test_interpolation_in_tiles_is_that_of_the_whole(network, h, w, rows, columns, tile_size):
     image = torch.rand(1, 2, h, w, dtype=torch.float64)
-    network = Bicubic()
     tiled = upscale_in_tiles(
         image,
         lambda part, origin: network(part, (rows, columns), origin),

@@ -1,16 +1,9 @@
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from miassr_monai.inferers import upscale_in_tiles
 from miassr_monai.networks import Linear
 from miassr_monai.resampling import linear_upscale
-
-SCALES = st.one_of(st.floats(1.0, 4.0), st.sampled_from([1.0, 1.1, 1.5, 2.0, 2.3, 2.5, math.pi, 3.7, 4.0]))
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.0, 2.5, 4.0])
@@ -31,21 +24,6 @@ def test_network_stays_within_the_range_of_the_image(scale):
     image = torch.rand(1, 1, 9, 7, dtype=torch.float64).round()
     fine = Linear()(image, scale)
     assert fine.min() >= 0.0 and fine.max() <= 1.0
-
-
-@settings(deadline=None, max_examples=30)
-@given(h=st.integers(1, 40), w=st.integers(1, 40), rows=SCALES, columns=SCALES, tile_size=st.integers(1, 20))
-def test_network_in_tiles_with_its_halo_gives_the_image_of_the_whole(h, w, rows, columns, tile_size):
-    image = torch.rand(1, 2, h, w, dtype=torch.float64)
-    network = Linear()
-    tiled = upscale_in_tiles(
-        image,
-        lambda part, origin: network(part, (rows, columns), origin),
-        (rows, columns),
-        tile_size=tile_size,
-        halo=network.halo,
-    )
-    torch.testing.assert_close(tiled, network(image, (rows, columns)), rtol=0, atol=1e-12)
 
 
 def test_network_has_nothing_to_load():
