@@ -60,16 +60,19 @@ def radiomics_features(images: torch.Tensor, *, workers: int = 1) -> np.ndarray:
     return features
 
 
-def frd(truth_features: np.ndarray, features: np.ndarray) -> float:
+def frd(truth_features: np.ndarray, features: np.ndarray, *, rounding: float = 1e-9) -> float:
     """Fréchet radiomics distance (FRD; Konz et al., 2026) of two sets of :func:`radiomics_features`.
 
     The number that ``frd_score.compute_frd`` gives for the images with the true ones first: features are normalised by
-    the mean and standard deviation of the truth's, those that this makes infinite are left out, and the logarithm is
-    that of the squared Fréchet distance.
+    the mean and standard deviation of the truth's, those that are constant in the truth are left out, and the logarithm
+    is that of the squared Fréchet distance. Here a feature that varies by rounding alone counts as constant, too: the
+    median of a wavelet band in an image that is mostly background is 0 up to 1e-11, and would outweigh all else.
 
     Args:
         truth_features: features of the true images ``(N, F)``.
         features: features of the images to rate ``(M, F)``.
+        rounding: standard deviation over the true images up to which a feature counts as constant; 0 gives the
+            library's own number.
 
     Returns:
         Natural logarithm of the squared distance, without a unit; ``-inf`` for equal sets, up to rounding.
@@ -82,11 +85,13 @@ def frd(truth_features: np.ndarray, features: np.ndarray) -> float:
         raise ValueError(
             f"the FRD got features of shapes {truth_features.shape} and {features.shape}: give (N, F) and (M, F)."
         )
-    sets = [rows[~np.isnan(rows).any(axis=1)].astype(np.float32) for rows in (truth_features, features)]
+    sets = [rows[~np.isnan(rows).any(axis=1)] for rows in (truth_features, features)]
     if min(len(rows) for rows in sets) < 2:
         raise ValueError(
             f"the FRD got {len(sets[0])} true and {len(sets[1])} other samples without NaNs: give at least 2 of each."
         )
+    varies = sets[0].std(axis=0) > rounding
+    sets = [rows[:, varies].astype(np.float32) for rows in sets]
     library, _ = optional_import("frd_score.frd", descriptor=INSTALL)
     normalised = [
         library.z_score_normalize(rows, replace_nan=False, base_distribution=sets[0], handle_std_zero=False)
