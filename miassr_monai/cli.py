@@ -257,6 +257,8 @@ def upscale_volume(
     source: Path, target: Path, predictor: Predictor, args: argparse.Namespace, preview: Path | None
 ) -> dict[str, Any]:
     """Super-resolve one volume; returns the report."""
+    from torch.cuda import OutOfMemoryError
+
     from miassr_monai.data.volume import check_output, load_volume, save_volume
     from miassr_monai.prediction.preview import draw_preview
 
@@ -270,6 +272,11 @@ def upscale_volume(
             fine = predictor(coarse, scale=args.scale, spacing=args.spacing)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
+        except OutOfMemoryError as error:
+            raise ValueError(
+                f"{source} needs more memory than the GPU has left: give a --tile-size below {args.tile_size}, or "
+                "--device cpu."
+            ) from error
     save_volume(target, fine, args.overwrite)
     # A warning names the file, whose folders are nobody else's business.
     found = [message.replace(str(source), source.name) for message in found]
@@ -340,6 +347,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
         "device": args.device,
         "amp": args.amp or None,
     }
+    # MLflow tells of each table that it makes in its database.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     # MONAI warns that logging was switched off, which was asked for.
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
     with unwrapped_errors():

@@ -106,6 +106,15 @@ def test_settings_reach_the_predictor(folder, weights):
     np.testing.assert_allclose(saved, truth[0].numpy(), rtol=0, atol=1e-6)
 
 
+def test_a_gpu_without_enough_memory_is_told(weights, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(Predictor, "__call__", fail)
+    sentence = "in.nii.gz needs more memory than the GPU has left: give a --tile-size below 64, or --device cpu."
+    assert sentence in refusal(capsys, "in.nii.gz", "out.nii.gz", "--scale", 2, "--model", weights, "--tile-size", 64)
+
+
 @pytest.mark.parametrize(
     "name, write, message",
     [

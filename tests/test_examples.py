@@ -170,3 +170,26 @@ def test_nearest_neighbours_at_scale_2_keep_what_a_lesion_weighs():
     assert scores["mass"] == pytest.approx([1.0] * 3, abs=1e-3)
     truth = outcome["pictures"]["truth"]
     assert truth[lesions.SHOWN, lesions.SHOWN] == pytest.approx(0.5 + lesions.CONTRAST)
+
+
+def test_images_unlike_those_of_the_training_are_what_they_are_called():
+    failures = load_example("failures")
+    generator = torch.Generator().manual_seed(0)
+    brain = torch.rand(1, 1, 90, 120, generator=generator)
+    cases = failures.make_cases(brain, generator)
+    coarse, truth = cases["as trained"]
+    assert truth is brain and coarse.shape == (1, 1, 30, 40)
+    noise = cases["noise"][0] - coarse
+    assert noise.std().item() == pytest.approx(failures.NOISE, rel=0.05) and abs(noise.mean()) < 0.005
+    _, thick = cases["2 mm instead of 1"]
+    pixels = brain[0, 0].reshape(45, 2, 60, 2)
+    torch.testing.assert_close(thick[0, 0], (pixels[:, 0, :, 0] + pixels[:, 0, :, 1] + pixels[:, 1].sum(-1)) / 4)
+    # Away from the border a Gaussian of one pixel leaves exp(-w^2 / 2) of a wave: sharpening adds what it takes.
+    rows = torch.arange(240.0)
+    wave = (0.5 + 0.2 * (2 * math.pi * rows / 24).cos())[None, None, :, None].repeat(1, 1, 1, 240)
+    cases = failures.make_cases(wave, generator)
+    (coarse, _), (sharpened, _) = cases["as trained"], cases["sharpened before"]
+    gain = 2 - math.exp(-((2 * math.pi / 8) ** 2) / 2)
+    torch.testing.assert_close(
+        sharpened[..., 20:60, 40] - 0.5, gain * (coarse[..., 20:60, 40] - 0.5), atol=2e-3, rtol=0
+    )

@@ -19,12 +19,13 @@ ERROR_SCALE = 0.1
 
 
 def draw_panel(
-    examples: Sequence[tuple[float, Mapping[str, torch.Tensor]]], methods: Sequence[str], path: str | os.PathLike
+    examples: Sequence[tuple[float | str, Mapping[str, torch.Tensor]]], methods: Sequence[str], path: str | os.PathLike
 ) -> None:
-    """Draw a PNG with one row a scale: input, each method, truth, and each method's error at a common colour scale.
+    """Draw a PNG with one row an example: input, each method, truth, and each method's error at a common colour scale.
 
     Args:
-        examples: scale and images ``(H, W)``, by name: ``image`` (LR), ``label`` (truth) and the methods.
+        examples: scale or another name of the row, and images ``(H, W)``, by name: ``image`` (LR), ``label`` (truth)
+            and the methods.
         methods: which of the images are results.
         path: file to write.
     """
@@ -34,7 +35,7 @@ def draw_panel(
     titles = ["input", *methods, "truth", *(f"error of {method}" for method in methods)]
     figure = Figure(figsize=(2.6 * len(titles) + 0.6, 2.75 * len(examples) + 0.3), layout="constrained")
     axes = figure.subplots(len(examples), len(titles), squeeze=False)
-    for row, (scale, images) in zip(axes, examples, strict=True):
+    for row, (label, images) in zip(axes, examples, strict=True):
         truth = images[CommonKeys.LABEL]
         # Radiological view: the patient's front is up.
         for axis, key in zip(row, columns, strict=False):
@@ -46,7 +47,7 @@ def draw_panel(
             )
             decibel = -10 * torch.log10(F.mse_loss(images[method], truth)).item()
             axis.set_xlabel(f"{decibel:.1f} dB")
-        row[0].set_ylabel(f"scale {scale:g}")
+        row[0].set_ylabel(label if isinstance(label, str) else f"scale {label:g}")
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title)
     for axis in axes.flat:
