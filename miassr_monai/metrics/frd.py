@@ -49,8 +49,8 @@ def radiomics_features(images: torch.Tensor, *, workers: int = 1) -> np.ndarray:
     library, _ = optional_import("frd_score.frd", descriptor=INSTALL)
     radiomics, _ = optional_import("radiomics", descriptor=INSTALL)
     simple_itk, _ = optional_import("SimpleITK", descriptor=INSTALL)
-    # Without this each image gets a line about its co-occurrence matrix being symmetric.
-    radiomics.setVerbosity(logging.ERROR)
+    # Without this each image gets lines about its co-occurrence matrix and about filters that it is too small for.
+    radiomics.logger.setLevel(logging.ERROR)
     extractor = library.get_feature_extractor(image_dim=2)
     with tempfile.TemporaryDirectory() as folder:
         files = [str(Path(folder, f"{index}.mha")) for index in range(len(pixels))]
