@@ -1,3 +1,4 @@
+import logging
 import sys
 from types import ModuleType
 
@@ -40,7 +41,7 @@ def test_what_was_not_given_or_asked_for_is_left_out_with_the_reason():
 def test_a_missing_package_is_named_in_one_line_with_the_remedy(monkeypatch, package):
     for name in ("frd_score", "frd_score.frd", "radiomics", "SimpleITK"):
         module = ModuleType(name)
-        module.setVerbosity = print
+        module.logger = logging.getLogger(name)
         # None makes an import fail.
         monkeypatch.setitem(sys.modules, name, None if name == package else module)
     distances, left_out = feature_distances()
