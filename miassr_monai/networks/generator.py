@@ -71,6 +71,8 @@ class MetaSRGenerator(nn.Module):
         Raises:
             ValueError: when it is not the state dictionary of such a generator.
         """
+        if not isinstance(weights, Mapping):
+            raise ValueError(f"these are not the weights of a MetaSRGenerator (a {type(weights).__name__}).")
         try:
             width, in_channels = weights["trunk.head.weight"].shape[:2]
             hidden_channels, inputs = weights["meta_upscale.hidden.weight"].shape

@@ -38,7 +38,7 @@ def load_weights(network: nn.Module, path: str | os.PathLike | None, *, grow: bo
         if grow:
             return grow_from(network, MetaSRGenerator.from_weights(weights))
         network.load_state_dict(weights)
-    except (AttributeError, EOFError, IndexError, RuntimeError, TypeError, UnpicklingError, ValueError) as error:
+    except (AttributeError, EOFError, RuntimeError, TypeError, UnpicklingError, ValueError) as error:
         reason = str(error).splitlines() or [type(error).__name__]
         raise ValueError(
             f"{path} does not hold weights of the network that is to be trained ({reason[0]}): "

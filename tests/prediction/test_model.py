@@ -37,7 +37,7 @@ def test_a_generator_of_every_form_follows_from_its_weights(channels, skip, proj
         torch.testing.assert_close(rebuilt(image, scale), network(image, scale), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("change", ["a key less", "another key", "another shape", "empty", "no dictionary"])
+@pytest.mark.parametrize("change", ["a key less", "another key", "another shape", "empty", "a list", "a tensor"])
 def test_weights_of_something_else_are_refused(make_network, change):
     weights = dict(make_network().state_dict())
     if change == "a key less":
@@ -47,7 +47,7 @@ def test_weights_of_something_else_are_refused(make_network, change):
     elif change == "another shape":
         weights["trunk.head.bias"] = torch.zeros(99)
     else:
-        weights = {} if change == "empty" else [1]
+        weights = {"empty": {}, "a list": [1], "a tensor": torch.zeros(3)}[change]
     with pytest.raises(ValueError, match="not the weights of a MetaSRGenerator"):
         MetaSRGenerator.from_weights(weights)
 
