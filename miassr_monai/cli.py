@@ -149,6 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     # OpenMP threads that wait by spinning for long slow down a machine that others use. Read when torch loads.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # MLflow tells of the tables that it makes in its database. Read when it loads.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     args = make_parser().parse_args(arguments)
     if threading.current_thread() is threading.main_thread():
         # As Ctrl-C does, so that files that are half written are removed.
@@ -347,8 +349,6 @@ def run_evaluate(args: argparse.Namespace) -> int:
         "device": args.device,
         "amp": args.amp or None,
     }
-    # MLflow tells of each table that it makes in its database.
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     # MONAI warns that logging was switched off, which was asked for.
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
     with unwrapped_errors():

@@ -59,6 +59,9 @@ class StageProgress:
         if self.loss is not None:
             self.show_loss(scalar_output(engine.state.output)[self.loss])
         self.bar.update()
+        # What is printed at the end, such as a table, comes below the full bar.
+        if self.bar.n == self.bar.total:
+            self.close()
 
     def show_loss(self, value: float) -> None:
         """Show the smoothed loss; one that is not finite belongs to a discarded step and is left out."""

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from ignite.engine import Engine, Events
 
@@ -52,6 +54,15 @@ def test_a_resumed_run_starts_at_its_iteration(capsys):
     assert progress.bar.initial == 4
     assert progress.bar.n == 8
     assert "4/8" in capsys.readouterr().err.strip().split("\r")[0]
+
+
+def test_what_is_printed_after_the_last_iteration_comes_below_the_full_bar(capsys):
+    engine = Engine(lambda engine, loss: {"loss": loss})
+    StageProgress("warm-up").attach(engine)
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: print("a table", file=sys.stderr))
+    engine.run([1.0, 1.0])
+    *_, bar, table = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    assert bar.startswith("warm-up: 100%") and table == "a table"
 
 
 def test_an_unfinished_bar_stays_where_it_was_and_the_error_is_raised(capsys):
