@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "bundle"
@@ -268,6 +268,14 @@ def test_paper_recipe_is_the_default():
     assert (config["batch_size"], config["patch_size"], config["scale_low"], config["scale_high"]) == (16, 96, 1.0, 4.0)
     assert (config["pixel_weight"], config["adversarial_weight"], config["perceptual_weight"]) == (1.0, 0.001, 0.006)
     assert (config["learning_rate"], config["lr_step"], config["lr_gamma"]) == (1e-4, 50_000, 0.5)
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_bfloat16_is_asked_of_generator_and_critic(amp):
+    config = ConfigParser()
+    config.read_config(BUNDLE / "configs/train.json")
+    config["amp"] = amp
+    assert config.get_parsed_content("train#inferer").amp is config.get_parsed_content("discriminator_def").amp is amp
 
 
 def test_learning_rate_is_halved_after_its_steps_in_bfloat16_too(dataset_dir, tmp_path):

@@ -534,6 +534,9 @@ def test_info_tells_of_a_bundle_and_of_weights_alone(folder, weights, capsys):
     rows = ("model         brains", "scales        1 to 4", "spacing made  0.45 to 1.2 mm", "modalities    MR, CT")
     assert all(row in out.splitlines() for row in (*rows, "licence       CC BY 4.0", "version       1.0.0"))
     assert main(["info", "--model", "none"]) == 2
+    capsys.readouterr()
+    assert main(["info"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "others        --model small"
 
 
 def test_help_and_info_import_nothing_heavy(weights):

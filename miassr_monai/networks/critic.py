@@ -27,7 +27,7 @@ class Critic(nn.Module):
         width: channels of the first convolution; the last has eight times as many.
         dense_channels: units of a dense layer on the map of 6 x 6; ``None`` averages over all positions instead.
         negative_slope: of the LeakyReLU.
-        amp: run all convolutions but the first, which sees the image, under autocast in bfloat16.
+        amp: run all convolutions but the first under autocast in bfloat16, which has too few digits for the image.
     """
 
     def __init__(
