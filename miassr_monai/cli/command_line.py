@@ -1,0 +1,59 @@
+"""The command ``miassr``: parses, calls one of the commands, prints errors."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+import miassr_monai
+from miassr_monai.cli import completion, evaluate, info, upscale
+
+__all__ = ["main", "make_parser"]
+
+EPILOG = """examples:
+  miassr upscale t1.nii.gz t1_fine.nii.gz --scale 2.5
+  miassr upscale dicom_folder fine.nii.gz --spacing 0.5 0.5 --window -160 240
+  miassr upscale folder_of_volumes folder_of_results --scale 2 --report report.json
+  miassr evaluate folder_of_volumes folder_of_report --model mine=model.pt
+
+exit codes: 0 done, 1 unexpected error, 2 bad input or arguments, 130 interrupted
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="miassr",
+        description="Super-resolution of MR and CT at any scale. For research, not for diagnosis.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"miassr {miassr_monai.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (upscale, evaluate, info, completion):
+        command.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    # OpenMP threads that wait by spinning for long slow down a machine that others use. Read when torch loads.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # MLflow tells of the tables that it makes in its database. Read when it loads.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    args = make_parser().parse_args(arguments)
+    if threading.current_thread() is threading.main_thread():
+        # As Ctrl-C does, so that files that are half written are removed.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return args.run(args)
+    except (ValueError, OSError) as error:
+        print(f"miassr: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("miassr: interrupted; nothing partial was written.", file=sys.stderr)
+        return 130

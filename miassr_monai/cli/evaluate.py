@@ -1,0 +1,116 @@
+"""``miassr evaluate``: models compared with interpolation."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from miassr_monai.bundle import default_bundle
+from miassr_monai.cli.arguments import check_new, number
+
+__all__ = ["add_parser"]
+
+# As in the bundle's evaluate.json.
+DEGRADATIONS = ("paper", "psf", "kspace")
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="compare models with interpolation on a data set, and write a report",
+        usage="miassr evaluate DATA OUT [--model NAME=PATH ...] [other options]",
+    )
+    parser.add_argument("data", type=Path, metavar="DATA", help="data set, folder of volumes, or volume: the truth")
+    parser.add_argument("output", type=Path, metavar="OUT", help="folder for report.html, .json, .csv and .txt")
+    parser.add_argument(
+        "--model", type=named_path, action="append", default=[], metavar="NAME=PATH", help="beside the one built in"
+    )
+    parser.add_argument("--section", default="test", help="of a data set; default: test")
+    parser.add_argument("--scale", type=number, nargs="+", metavar="S", help="default: 1.5 2 2.5 3 3.5 4")
+    parser.add_argument(
+        "--degradation", nargs="+", choices=DEGRADATIONS, metavar="NAME", help=f"default: {' '.join(DEGRADATIONS)}"
+    )
+    parser.add_argument("--window", type=number, nargs=2, metavar=("LOW", "HIGH"), help="Hounsfield units, for CT")
+    parser.add_argument("--slice-step", type=int, metavar="N", help="take every N-th slice only")
+    parser.add_argument("--inception", metavar="PATH", help="weights of Inception-v3, a file or an address, for FID")
+    parser.add_argument("--frd", action="store_true", help="measure the radiomics distance too, which takes long")
+    parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0; default: a GPU if there is one")
+    parser.add_argument("--amp", action="store_true", help="run the networks in bfloat16")
+    parser.add_argument("--overwrite", action="store_true", help="replace a report that is there already")
+    parser.set_defaults(run=run)
+
+
+def named_path(text: str) -> tuple[str, str]:
+    """Name and path of ``--model``."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH, such as mine=model.pt")
+    return name, path
+
+
+@contextmanager
+def unwrapped_errors() -> Iterator[None]:
+    """Raise errors of the user's input as they are, not as what MONAI's configurations make of them."""
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, (ValueError, OSError)):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from error
+
+
+def run(args: argparse.Namespace) -> int:
+    """``miassr evaluate``: the bundle's evaluation."""
+    from monai.bundle import ConfigWorkflow
+
+    from miassr_monai.data import find_volumes, load_datalist
+
+    check_new(args.output.absolute() / "report.html" if args.output.exists() else args.output, args.overwrite)
+    try:
+        datalist = load_datalist(args.data, args.section)
+    except FileNotFoundError:
+        datalist = find_volumes(args.data, args.section)
+    lower, upper = args.window or (None, None)
+    methods: dict[str, str | None] = {"linear": "linear", "bicubic": "bicubic", "model": None}
+    for name, path in args.model:
+        if name in methods:
+            raise ValueError(f"there are two methods called {name!r}: give --model another name.")
+        methods[name] = path
+    overrides = {
+        "dataset_dir": str(args.data),
+        "datalist": datalist,
+        "section": args.section,
+        "output_dir": str(args.output),
+        "methods": methods,
+        "scales": args.scale,
+        "degradations": args.degradation and {name: f"${name}_degradation" for name in args.degradation},
+        "intensity_window": bool(args.window) or None,
+        "intensity_lower": lower,
+        "intensity_upper": upper,
+        "slice_step": args.slice_step,
+        "inception_path": args.inception,
+        "with_frd": args.frd or None,
+        "device": args.device,
+        "amp": args.amp or None,
+    }
+    # MONAI warns that logging was switched off, which was asked for.
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
+    with unwrapped_errors():
+        workflow = ConfigWorkflow(
+            config_file=str(default_bundle() / "configs" / "evaluate.json"),
+            logging_file=False,
+            workflow_type="infer",
+            run_id="evaluating",
+            **{key: value for key, value in overrides.items() if value is not None},
+        )
+        workflow.initialize()
+        workflow.run()
+    print(f"\n{args.output / 'report.html'}")
+    return 0

@@ -1,0 +1,45 @@
+"""``miassr info``: what a model is."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from miassr_monai.bundle import built_in_models, file_hash, find_model
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser("info", help="show the model: scales, training spacing, licence")
+    parser.add_argument("--model", metavar="PATH", help="bundle folder, weights, or 'small'; default: built in")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """``miassr info``: what the model is and what it was made for."""
+    path, metadata = find_model(args.model)
+    trained = metadata.get("trained_for", {})
+    unknown = "unknown"
+
+    def interval(values: Sequence[float] | None, unit: str = "") -> str:
+        return unknown if values is None else f"{values[0]:g} to {values[1]:g}{unit}"
+
+    rows = {
+        "model": metadata.get("name", path.name),
+        "version": metadata.get("version", unknown),
+        "file": f"{path} ({path.stat().st_size / 2**20:.1f} MiB)",
+        "sha256": file_hash(path),
+        "scales": interval(trained.get("scales")),
+        "spacing made": interval(trained.get("spacing_mm"), " mm"),
+        "modalities": ", ".join(trained.get("modalities", [unknown])),
+        "degradations": ", ".join(trained.get("degradations", [unknown])),
+        "licence": trained.get("license", unknown),
+        "intended use": metadata.get("intended_use", "research only, not for diagnosis"),
+    }
+    if args.model is None:
+        rows["others"] = ", ".join(f"--model {name}" for name in built_in_models()) or "none"
+    for name, value in rows.items():
+        print(f"{name:<14}{value}")
+    return 0

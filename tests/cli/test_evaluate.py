@@ -1,0 +1,181 @@
+import monai.bundle
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from miassr_monai.cli import main
+from miassr_monai.networks import MetaSRGenerator
+from miassr_monai.transforms import psf_degradation
+
+pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
+
+
+@pytest.fixture
+def truth(folder, write_volume):
+    """Folder of a volume to degrade."""
+    generator = np.random.default_rng(1)
+    return write_volume(folder / "truth" / "a.nii.gz", generator.random((24, 20, 2), np.float32), np.eye(4)).parent
+
+
+def evaluate(*arguments):
+    return main(["evaluate", *map(str, arguments)])
+
+
+def test_models_are_compared_on_a_folder_of_volumes(folder, truth, weights, capsys, files):
+    options = "--scale 2 --degradation psf --device cpu"
+    assert evaluate(truth, "out", "--model", f"mine={weights}", *options.split()) == 0
+    assert {"report.html", "report.json", "report.csv", "report.txt"} <= files(folder / "out")
+    assert files(folder) == {"in.nii.gz", "weights.pt", "truth/a.nii.gz"} | {f"out/{p}" for p in files(folder / "out")}
+    assert capsys.readouterr().out.endswith("\n\nout/report.html\n")
+    scores = pd.read_csv("out/report.csv")
+    assert len(scores) == 4 * 2 and set(scores["degradation"]) == {"psf"} and set(scores["scale"]) == {2.0}
+    volume = nib.load(truth / "a.nii.gz").get_fdata()
+    low, high = np.percentile(volume, [0, 99.95])
+    fine = torch.from_numpy((volume - low) / (high - low)).float().movedim(-1, 0)[:, None]
+    small = psf_degradation(fine, 2.0)
+    network = MetaSRGenerator.from_weights(torch.load(weights, weights_only=True)).eval()
+    with torch.no_grad():
+        error = (network(small, 2.0) - fine).square().mean((1, 2, 3))
+    found = scores.set_index(["method", "slice"])["psnr"].unstack()
+    assert list(scores["method"].unique()) == ["linear", "bicubic", "model", "mine"]
+    np.testing.assert_allclose(found.loc["mine"], -10 * error.log10(), rtol=0, atol=1e-4)
+    # Another time nothing is replaced unless told to.
+    before = {name: (folder / "out" / name).stat().st_mtime_ns for name in files(folder / "out")}
+    assert evaluate(truth, "out", *options.split()) == 2
+    assert "report.html exists already: give another name, or --overwrite" in capsys.readouterr().err
+    assert {name: (folder / "out" / name).stat().st_mtime_ns for name in files(folder / "out")} == before
+
+
+class Asked(monai.bundle.ConfigWorkflow):
+    """A workflow that does nothing but tell what was asked of it."""
+
+    def __init__(self, **asked):
+        self.asked.append(asked)
+
+    def initialize(self):
+        pass
+
+    run = initialize
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What is asked of the bundle, which does nothing."""
+    monkeypatch.setattr(Asked, "asked", [], raising=False)
+    monkeypatch.setattr(monai.bundle, "ConfigWorkflow", Asked)
+    return Asked.asked
+
+
+def test_options_of_an_evaluation_reach_the_bundle(truth, asked):
+    methods = {"linear": "linear", "bicubic": "bicubic", "model": None}
+    given = {"workflow_type", "config_file", "run_id", "logging_file"}
+    always = {"dataset_dir": "truth", "output_dir": "out", "methods": methods, "section": "test"}
+    always["datalist"] = [{"image": "truth/a.nii.gz"}]
+    assert evaluate("truth", "out") == 0
+    assert {key: value for key, value in asked[0].items() if key not in given} == always
+    options = "--scale 2 3.5 --degradation psf kspace --window -160 240 --slice-step 3 --inception i.pth --frd --amp"
+    assert evaluate("truth", "out", *options.split(), "--device", "cpu", "--model", "a=b=c.pt", "--model", "d=e") == 0
+    assert {key: value for key, value in asked[1].items() if key not in given} == {
+        **always,
+        "methods": {**methods, "a": "b=c.pt", "d": "e"},
+        "scales": [2, 3.5],
+        "degradations": {"psf": "$psf_degradation", "kspace": "$kspace_degradation"},
+        "intensity_window": True,
+        "intensity_lower": -160,
+        "intensity_upper": 240,
+        "slice_step": 3,
+        "inception_path": "i.pth",
+        "with_frd": True,
+        "amp": True,
+        "device": "cpu",
+    }
+
+
+def test_a_section_of_a_data_set_is_evaluated(folder, asked, write_volume):
+    for section in ("training", "test"):
+        write_volume(folder / "data" / section / f"{section}.nii.gz")
+    assert evaluate("data", "out") == evaluate("data", "out", "--section", "training") == 0
+    assert evaluate("data/test/test.nii.gz", "out") == 0
+    assert [[item["image"] for item in given["datalist"]] for given in asked] == [
+        ["data/test/test.nii.gz"],
+        ["data/training/training.nii.gz"],
+        ["data/test/test.nii.gz"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--model", "expected one argument"),
+        ("--model model.pt", "'model.pt' is not NAME=PATH, such as mine=model.pt"),
+        ("--model =model.pt", "'=model.pt' is not NAME=PATH, such as mine=model.pt"),
+        ("--model mine=", "'mine=' is not NAME=PATH, such as mine=model.pt"),
+        ("--degradation paper blur", "invalid choice: 'blur'"),
+        ("--scale two", "'two' is not a number"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_parsed_is_explained_in_a_line(asked, capsys, arguments, message):
+    with pytest.raises(SystemExit) as caught:
+        evaluate("truth", "out", *arguments.split())
+    lines = capsys.readouterr().err.splitlines()
+    assert caught.value.code == 2 and message in lines[-1] and len(lines) == 2
+    assert lines[0] == "usage: miassr evaluate DATA OUT [--model NAME=PATH ...] [other options]"
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("truth old", "old/report.html exists already: give another name, or --overwrite"),
+        ("truth none/out", "/none to write out in: make it first"),
+        ("none out", "there is no file or folder none"),
+        ("empty out", "the folder empty holds no volume"),
+        ("truth out --model bicubic=w.pt", "there are two methods called 'bicubic': give --model another name"),
+        ("truth out --model a=w.pt --model a=v.pt", "there are two methods called 'a': give --model another name"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_made_is_refused_before_any_work(
+    folder, truth, asked, capsys, arguments, message, files
+):
+    (folder / "empty").mkdir()
+    (folder / "old").mkdir()
+    (folder / "old" / "report.html").write_text("mine")
+    before = files(folder)
+    assert evaluate(*arguments.split()) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("miassr: error: ") and err.count("\n") == 1 and message in err and out == ""
+    assert files(folder) == before and not asked
+    if "old" in arguments:
+        assert evaluate(*arguments.split(), "--overwrite") == 0 and len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ("--model mine=none.pt", "there is no model at none.pt"),
+        ("--model truth=bicubic", "a method cannot be called 'truth'"),
+        ("--window 3 1", "lower must be below upper, got 3.0 and 1.0"),
+    ],
+)
+def test_what_the_bundle_refuses_is_told_in_a_line(truth, capsys, options, message):
+    assert evaluate(truth, "out", "--device", "cpu", *options.split()) == 2
+    err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("miassr")]
+    assert len(err) == 1 and err[0].startswith(f"miassr: error: {message}")
+
+
+def test_who_was_trained_on_is_not_evaluated(folder, capsys, write_volume):
+    write_volume(folder / "data" / "training" / "sub-1.nii.gz")
+    write_volume(folder / "data" / "test" / "sub-1.nii.gz")
+    assert evaluate("data", "out", "--device", "cpu") == 2
+    assert "error: the subject sub-1 is in the lists of training and of testing" in capsys.readouterr().err
+
+
+def test_a_bug_in_an_evaluation_is_not_swallowed(truth, asked, monkeypatch):
+    def fail(self):
+        raise RuntimeError("a bug") from KeyError("another")
+
+    monkeypatch.setattr(Asked, "initialize", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        evaluate("truth", "out")

@@ -1,0 +1,23 @@
+import json
+
+from miassr_monai.cli import main
+
+
+def test_info_tells_of_a_bundle_and_of_weights_alone(folder, weights, capsys):
+    assert main(["info", "--model", str(weights)]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["model"] == "weights.pt" and lines["scales"] == lines["licence"] == "unknown"
+    for name in ("models", "configs"):
+        (folder / name).mkdir()
+    weights.rename(folder / "models/model.pt")
+    trained = {"scales": [1, 4], "spacing_mm": [0.45, 1.2], "modalities": ["MR", "CT"], "license": "CC BY 4.0"}
+    metadata = {"name": "brains", "version": "1.0.0", "trained_for": trained, "intended_use": "research only"}
+    (folder / "configs/metadata.json").write_text(json.dumps(metadata))
+    assert main(["info", "--model", "."]) == 0
+    out = capsys.readouterr().out
+    rows = ("model         brains", "scales        1 to 4", "spacing made  0.45 to 1.2 mm", "modalities    MR, CT")
+    assert all(row in out.splitlines() for row in (*rows, "licence       CC BY 4.0", "version       1.0.0"))
+    assert main(["info", "--model", "none"]) == 2
+    capsys.readouterr()
+    assert main(["info"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "others        --model small"
