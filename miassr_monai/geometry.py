@@ -14,7 +14,21 @@ from collections.abc import Sequence
 
 import torch
 
-__all__ = ["axis_scales", "downscaled_size", "nearest_fraction", "upscaled_range", "upscaled_size", "zoomed_affine"]
+__all__ = [
+    "Scale",
+    "axis_scales",
+    "downscaled_size",
+    "format_scale",
+    "nearest_fraction",
+    "parse_scale",
+    "scale_per_axis",
+    "upscaled_range",
+    "upscaled_size",
+    "zoomed_affine",
+]
+
+# One number for all axes, or one for each.
+Scale = float | Sequence[float]
 
 
 def nearest_fraction(scale: float, max_denominator: int = 10_000) -> tuple[int, int]:
@@ -52,8 +66,45 @@ def nearest_fraction(scale: float, max_denominator: int = 10_000) -> tuple[int, 
     return p, q
 
 
+def parse_scale(text: str) -> float | tuple[float, ...]:
+    """Read a scale as :func:`format_scale` writes it: ``2.5``, or one for each axis, ``1x2`` or ``1x1x4``.
+
+    Raises:
+        ValueError: when it is something else, has more than three axes, or is not in [1, 1024) along each.
+    """
+    try:
+        values = tuple(float(part) for part in text.split("x"))
+    except ValueError:
+        values = ()
+    if not 1 <= len(values) <= 3:
+        raise ValueError(f"{text!r} is not a scale: give a number, such as 2.5, or one for each axis, such as 1x2.")
+    for value in values:
+        nearest_fraction(value)
+    return values if len(values) > 1 else values[0]
+
+
+def format_scale(scale: Scale) -> str:
+    """Write a scale for file names, reports and command lines: ``2.5``, or one for each axis, ``1x2`` or ``1x1x4``.
+
+    :func:`parse_scale` reads the same exact fractions from it.
+    """
+    return "x".join(f"{value:.12g}" for value in (scale if isinstance(scale, Sequence) else [scale]))
+
+
+def scale_per_axis(scale: Scale, spatial_dims: int) -> tuple[float, ...]:
+    """One scale for each of ``spatial_dims`` axes: one number is the scale of all.
+
+    Raises:
+        ValueError: when there are more or fewer numbers than axes.
+    """
+    values = tuple(scale) if isinstance(scale, Sequence) else (scale,) * spatial_dims
+    if len(values) != spatial_dims:
+        raise ValueError(f"the scale {format_scale(scale)} has {len(values)} axes, but {spatial_dims} are needed.")
+    return values
+
+
 def axis_scales(scale: float | tuple[float, float]) -> tuple[float, float]:
-    """Scales of rows and columns: one number is the scale of both."""
+    """:func:`scale_per_axis` for rows and columns, which TorchScript can run."""
     if isinstance(scale, (list, tuple)):
         rows, columns = scale
         return rows, columns

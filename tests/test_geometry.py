@@ -6,7 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miassr_monai.geometry import downscaled_size, nearest_fraction, upscaled_size, zoomed_affine
+from miassr_monai.geometry import (
+    downscaled_size,
+    format_scale,
+    nearest_fraction,
+    parse_scale,
+    scale_per_axis,
+    upscaled_size,
+    zoomed_affine,
+)
 
 SCALES = [1.0, 1.1, 1.15, 1.4, 1.5, 2.0, 2.2, 2.3, 2.5, 2.7, 3.3, 3.7, math.pi, 4.0, 7.9999]
 FLIPPED = [[-2.0, 0.0, 0.0, 90.0], [0.0, -1.5, 0.0, 126.0], [0.0, 0.0, 3.0, -72.0], [0.0, 0.0, 0.0, 1.0]]
@@ -52,6 +60,48 @@ def test_nearest_fraction_is_the_same_in_torchscript(scale):
 def test_impossible_scales_are_refused(function, scale):
     with pytest.raises(ValueError, match="scale must be a finite number"):
         function(scale)
+
+
+TEXTS = [("2", 2.0), ("2.5", 2.5), ("1x2", (1.0, 2.0)), ("1x1x4", (1.0, 1.0, 4.0)), ("2.37x1.1", (2.37, 1.1))]
+
+
+@pytest.mark.parametrize(("text", "scale"), TEXTS)
+def test_a_scale_is_written_as_a_number_or_one_for_each_axis(text, scale):
+    assert parse_scale(text) == scale
+    assert format_scale(scale) == text
+    # As JSON has it.
+    assert format_scale(scale if isinstance(scale, float) else list(scale)) == text
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.builds(lambda p, q: p / q, st.integers(10_000, 80_000), st.integers(9_000, 10_000)), min_size=1, max_size=3
+    )
+)
+def test_what_is_written_is_read_as_the_same_fractions(values):
+    found = parse_scale(format_scale(values))
+    found = list(found) if isinstance(found, tuple) else [found]
+    assert [exact(value) for value in found] == [exact(value) for value in values]
+
+
+@pytest.mark.parametrize("text", ["", "two", "1x", "x2", "2,5", "1x1x1x1", "1 2", "2x two"])
+def test_what_is_no_scale_is_refused(text):
+    with pytest.raises(ValueError, match=f"^{text!r} is not a scale: give a number"):
+        parse_scale(text)
+
+
+@pytest.mark.parametrize("text", ["0.5", "1x0.5", "nan", "inf", "2000"])
+def test_a_scale_that_cannot_be_is_refused_as_it_is_read(text):
+    with pytest.raises(ValueError, match="scale must be a finite number in"):
+        parse_scale(text)
+
+
+def test_one_scale_is_that_of_all_axes():
+    assert scale_per_axis(2.5, 3) == (2.5, 2.5, 2.5)
+    assert scale_per_axis([1.0, 2.0], 2) == (1.0, 2.0)
+    with pytest.raises(ValueError, match="the scale 1x2 has 2 axes, but 3 are needed"):
+        scale_per_axis((1.0, 2.0), 3)
 
 
 @pytest.mark.parametrize("scale", SCALES)
