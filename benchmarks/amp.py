@@ -16,7 +16,7 @@ from timing import write_json
 
 from miassr_monai.engines import DegradeBatch
 from miassr_monai.inferers import SuperResolutionInferer
-from miassr_monai.networks import MetaSRGenerator
+from miassr_monai.networks import EDSR, MetaSRGenerator
 from miassr_monai.transforms import paper_degradation
 
 
@@ -24,7 +24,7 @@ def train(slices: torch.Tensor, steps: int, amp: bool) -> list[float]:
     """L1 loss of each step."""
     set_determinism(0)
     generator = torch.Generator().manual_seed(0)
-    network = MetaSRGenerator(width=32, depth=6, skip="bicubic")
+    network = MetaSRGenerator(EDSR(width=32, depth=6), skip="bicubic")
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     prepare_batch, inferer = DegradeBatch(paper_degradation), SuperResolutionInferer(BATCH, amp=amp)
     losses = []

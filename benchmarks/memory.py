@@ -11,7 +11,7 @@ import torch
 from timing import own_peak_mib, peak_mib_in_a_process
 
 from miassr_monai.inferers import SuperResolutionInferer
-from miassr_monai.networks import MetaSRGenerator
+from miassr_monai.networks import EDSR, MetaSRGenerator
 
 SIZE = 512
 SCALES = (2.0, 3.97, 4.0)
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--peak", nargs=2, metavar=("SCALE", "TILE"), help="print the memory of one case and stop")
     args = parser.parse_args()
     if args.peak:
-        network, image = MetaSRGenerator(skip="bicubic").eval(), torch.rand(1, 1, SIZE, SIZE)
+        network, image = MetaSRGenerator(EDSR(), skip="bicubic").eval(), torch.rand(1, 1, SIZE, SIZE)
         inferer = SuperResolutionInferer(tile_size=int(args.peak[1]) or None)
         with torch.inference_mode():
             network(image[..., :16, :16], 2.0)

@@ -19,7 +19,7 @@ from timing import interleave, own_peak_mib, peak_mib_in_a_process, write_json
 
 from miassr_monai.geometry import nearest_fraction
 from miassr_monai.networks import EDSR, Bicubic, MetaUpscale
-from miassr_monai.networks.meta_upscale import project
+from miassr_monai.networks.upscalers.meta_upscale import project
 
 SCALES = (1.1, 1.5, 2.0, 2.37, 2.5, math.pi, 4.0)
 CASES = {"144x180": (1, 144, 180, False), "412x332": (1, 412, 332, False), "96x96 training": (16, 96, 96, True)}

@@ -22,7 +22,7 @@ from timing import interleave, own_peak_mib, peak_mib_in_a_process, write_json
 from miassr_monai.engines import SRGANTrainer
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.losses import JointLoss, WassersteinGPLoss
-from miassr_monai.networks import Critic, MetaSRGenerator
+from miassr_monai.networks import EDSR, Critic, MetaSRGenerator
 
 SCALES = (1.2514, 1.7523, 2.2541, 2.7519, 3.2533, 3.7547)
 BATCH, PATCH = 16, 96
@@ -53,7 +53,7 @@ def workload(name: str) -> Callable[[float], None]:
     """One training step of a variant as a function of the scale; a lazy penalty is spread over its interval."""
     is_direct, amp, compiled, critic_arguments, interval = VARIANTS[name]
     torch.manual_seed(0)
-    generator = MetaSRGenerator(skip="bicubic")
+    generator = MetaSRGenerator(EDSR(), skip="bicubic")
     if is_direct:
         upscale = partial(direct, generator.meta_upscale)
         generator.meta_upscale.forward = lambda features, scale, origin: upscale(features, scale)

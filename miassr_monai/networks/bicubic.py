@@ -13,13 +13,14 @@ __all__ = ["Bicubic"]
 class Bicubic(nn.Module):
     """Bicubic interpolation with the signature of a generator: the baseline of every comparison.
 
-    Attributes:
-        halo: how many LR pixels around its own an output depends on.
-        anisotropic: rows and columns may have different scales.
+    Its attributes are those of a :class:`Generator`.
     """
 
-    halo = 3
+    spatial_dims = 2
+    in_channels = 1
     anisotropic = True
+    max_scale = float("inf")
+    halo = 3
 
     def forward(
         self, x: torch.Tensor, scale: float | tuple[float, float], origin: tuple[int, int] = (0, 0)

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from monai.utils import look_up_option
-from torch import nn
 
-from miassr_monai.networks.edsr import EDSR
-from miassr_monai.networks.meta_upscale import PROJECTIONS, MetaUpscale
+from miassr_monai.networks.network import Generator, Trunk
+from miassr_monai.networks.upscalers.meta_upscale import MetaUpscale
 from miassr_monai.resampling import bicubic_upscale
 
 __all__ = ["MetaSRGenerator"]
 
 
-class MetaSRGenerator(nn.Module):
+class MetaSRGenerator(Generator):
     """Super-resolution generator for every real scale of at least 1 (MIASSR, Zhu et al., Int. J. Neural Systems 2021).
 
-    An :class:`EDSR` trunk makes features at low resolution; :class:`MetaUpscale` makes the image from them. With the
+    A trunk makes features at low resolution; :class:`MetaUpscale` makes the image from them. With :class:`EDSR`'s
     defaults and one channel it has 1,368,320 parameters.
 
     Args:
-        in_channels: channels of the input and of the output.
-        width: channels of the features.
-        depth: residual blocks of the trunk.
+        trunk: features of slices, such as :class:`EDSR`.
         hidden_channels: width of the weight network's hidden layer.
         projection: ``"center"`` or ``"corner"`` (the paper's), see :class:`MetaUpscale`.
         anisotropic: let rows and columns have different scales, see :class:`MetaUpscale`.
@@ -33,76 +28,29 @@ class MetaSRGenerator(nn.Module):
             Adam moves the ``hidden_channels`` weights behind each entry of a kernel together, which the division makes
             up for.
 
-    Attributes:
-        halo: how many LR pixels around its own an output depends on.
+    Raises:
+        ValueError: when the trunk is for volumes, or an option is unknown.
     """
 
     def __init__(
         self,
-        in_channels: int = 1,
+        trunk: Trunk,
         *,
-        width: int = 64,
-        depth: int = 16,
         hidden_channels: int = 256,
         projection: str = "center",
         anisotropic: bool = False,
         skip: str | None = None,
     ) -> None:
-        super().__init__()
-        self.in_channels = in_channels
-        self.anisotropic = anisotropic
+        # The trunk's, the 3 x 3 neighbourhood, and one where an HR pixel straddles two LR pixels.
+        super().__init__(trunk, halo=trunk.halo + 2, anisotropic=anisotropic)
+        if trunk.spatial_dims != 2:
+            raise ValueError("meta-upscale works on slices: give a trunk with spatial_dims=2.")
         self.skip = look_up_option(skip, {"bicubic", None})
         self.adds_bicubic = skip == "bicubic"
-        self.trunk = EDSR(2, in_channels, width=width, depth=depth)
         self.meta_upscale = MetaUpscale(
-            width, in_channels, hidden_channels, projection=projection, anisotropic=anisotropic
+            trunk.out_channels, trunk.in_channels, hidden_channels, projection=projection, anisotropic=anisotropic
         )
         self.residual_scale = 1.0 / hidden_channels
-        # The trunk's, the 3 x 3 neighbourhood, and one where an HR pixel straddles two LR pixels.
-        self.halo = self.trunk.halo + 2
-
-    @classmethod
-    def from_weights(cls, weights: Mapping[str, torch.Tensor]) -> MetaSRGenerator:
-        """The generator that a state dictionary belongs to: its form follows from the weights alone.
-
-        Args:
-            weights: state dictionary of a generator, as ``model.pt`` of the bundle has it.
-
-        Raises:
-            ValueError: when it is not the state dictionary of such a generator.
-        """
-        if not isinstance(weights, Mapping):
-            raise ValueError(f"these are not the weights of a MetaSRGenerator (a {type(weights).__name__}).")
-        try:
-            width, in_channels = weights["trunk.head.weight"].shape[:2]
-            hidden_channels, inputs = weights["meta_upscale.hidden.weight"].shape
-            depth = sum(key.startswith("trunk.body.") and key.endswith(".body.0.weight") for key in weights)
-            generator = cls(
-                in_channels,
-                width=width,
-                depth=depth,
-                hidden_channels=hidden_channels,
-                projection=PROJECTIONS[int(weights["meta_upscale._extra_state"])],
-                anisotropic=inputs == 4,
-                skip="bicubic" if bool(weights["_extra_state"]) else None,
-            )
-            generator.load_state_dict(weights)
-        except (AttributeError, KeyError, RuntimeError, TypeError) as error:
-            raise ValueError(f"these are not the weights of a MetaSRGenerator ({error}).") from error
-        return generator
-
-    def get_extra_state(self) -> torch.Tensor:
-        """Whether bicubic interpolation is added, saved with the weights because they are wrong otherwise."""
-        return torch.tensor(self.adds_bicubic)
-
-    def set_extra_state(self, state: torch.Tensor) -> None:
-        """Refuse weights that were trained with another skip."""
-        if bool(state) != self.adds_bicubic:
-            trained = "bicubic" if bool(state) else None
-            raise ValueError(
-                f"these weights were trained with skip={trained!r}, but the network was built with skip={self.skip!r}: "
-                "set it in the network's definition."
-            )
 
     def forward(
         self, x: torch.Tensor, scale: float | tuple[float, float] = 2.0, origin: tuple[int, int] = (0, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from miassr_monai.networks.generator import MetaSRGenerator
+from miassr_monai.networks.trunks import EDSR
 
 __all__ = ["grow"]
 
@@ -29,6 +30,8 @@ def grow(network: MetaSRGenerator, smaller: MetaSRGenerator) -> MetaSRGenerator:
     """
     width, smaller_width = network.meta_upscale.in_channels, smaller.meta_upscale.in_channels
     depth, smaller_depth = len(network.trunk.body) - 1, len(smaller.trunk.body) - 1
+    if not (isinstance(network.trunk, EDSR) and isinstance(smaller.trunk, EDSR)):
+        raise ValueError("only generators with an EDSR trunk can grow: give weights of the network itself.")
     form, smaller_form = (
         (net.in_channels, net.skip, net.meta_upscale.projection, net.meta_upscale.hidden.weight.shape)
         for net in (network, smaller)

@@ -13,13 +13,14 @@ __all__ = ["Linear"]
 class Linear(nn.Module):
     """Bilinear interpolation with the signature of a generator: the baseline that never overshoots.
 
-    Attributes:
-        halo: how many LR pixels around its own an output depends on.
-        anisotropic: rows and columns may have different scales.
+    Its attributes are those of a :class:`Generator`.
     """
 
-    halo = 1
+    spatial_dims = 2
+    in_channels = 1
     anisotropic = True
+    max_scale = float("inf")
+    halo = 1
 
     def forward(
         self, x: torch.Tensor, scale: float | tuple[float, float], origin: tuple[int, int] = (0, 0)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from miassr_monai.bundle import file_hash, find_model
-from miassr_monai.networks import Bicubic, Linear, MetaSRGenerator
+from miassr_monai.networks import Bicubic, Linear, load_network
 
 __all__ = ["TrainedModel", "load_model", "load_models"]
 
@@ -70,15 +70,7 @@ def load_model(
     if source in BASELINES:
         return TrainedModel(BASELINES[source](), source)
     path, metadata = find_model(source)
-    try:
-        network = MetaSRGenerator.from_weights(torch.load(path, map_location="cpu", weights_only=True))
-    except OSError:
-        raise
-    # On a file of another kind the unpickler raises nearly anything.
-    except Exception as error:
-        raise ValueError(
-            f"{path} does not hold the weights of a generator of miassr_monai: give a model.pt, not a checkpoint."
-        ) from error
+    network = load_network(path)
     name = metadata.get("name", path.name)
     return TrainedModel(network.to(device).eval(), name, path, file_hash(path), metadata)
 

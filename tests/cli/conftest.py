@@ -4,8 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-
-from miassr_monai.networks import MetaSRGenerator
+from make import small_generator
 
 AFFINE = np.array([[0.0, -1.1, 0.0, 90.0], [0.9, 0.0, 0.0, -12.0], [0.0, 0.0, 3.0, 7.5], [0.0, 0.0, 0.0, 1.0]])
 SIZE = (10, 9, 6)
@@ -45,5 +44,5 @@ def folder(tmp_path, monkeypatch, write_volume):
 @pytest.fixture
 def weights(folder):
     torch.manual_seed(0)
-    torch.save(MetaSRGenerator(width=4, depth=1, hidden_channels=8, skip="bicubic").state_dict(), "weights.pt")
+    torch.save(small_generator(depth=1, skip="bicubic").state_dict(), "weights.pt")
     return folder / "weights.pt"

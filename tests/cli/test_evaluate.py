@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from miassr_monai.cli import main
-from miassr_monai.networks import MetaSRGenerator
+from miassr_monai.networks import load_network
 from miassr_monai.transforms import psf_degradation
 
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
@@ -35,7 +35,7 @@ def test_models_are_compared_on_a_folder_of_volumes(folder, truth, weights, caps
     low, high = np.percentile(volume, [0, 99.95])
     fine = torch.from_numpy((volume - low) / (high - low)).float().movedim(-1, 0)[:, None]
     small = psf_degradation(fine, 2.0)
-    network = MetaSRGenerator.from_weights(torch.load(weights, weights_only=True)).eval()
+    network = load_network(weights).eval()
     with torch.no_grad():
         error = (network(small, 2.0) - fine).square().mean((1, 2, 3))
     found = scores.set_index(["method", "slice"])["psnr"].unstack()

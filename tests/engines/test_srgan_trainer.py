@@ -4,12 +4,13 @@ import logging
 import pytest
 import torch
 from ignite.engine import Events
+from make import small_generator
 from monai.handlers import LrScheduleHandler, StatsHandler, from_engine
 from monai.transforms import Compose, Lambdad
 
 from miassr_monai.engines import DegradeBatch, SRGANTrainer
 from miassr_monai.losses import JointLoss, WassersteinGPLoss
-from miassr_monai.networks import Critic, MetaSRGenerator
+from miassr_monai.networks import Critic
 from miassr_monai.transforms import paper_degradation
 
 SCALES = (2.3, 1.5, 3.7)
@@ -29,7 +30,7 @@ def hr_batches(count=3):
 
 def make_networks():
     torch.manual_seed(0)
-    generator = MetaSRGenerator(width=4, depth=1, hidden_channels=8).double()
+    generator = small_generator(width=4, depth=1, hidden_channels=8).double()
     return generator, Critic(width=2).double()
 
 

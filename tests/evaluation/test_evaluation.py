@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from ignite.engine import Events
+from make import small_generator
 from monai.data import DataLoader, Dataset
 from monai.engines import EnsembleEvaluator
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
@@ -18,7 +19,7 @@ from miassr_monai.engines import DegradeBatch
 from miassr_monai.evaluation import Evaluation, FeatureDistance
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.metrics import foreground_mask, slice_scores
-from miassr_monai.networks import Bicubic, MetaSRGenerator
+from miassr_monai.networks import Bicubic
 from miassr_monai.prediction import load_models
 from miassr_monai.transforms import paper_degradation, psf_degradation
 
@@ -197,7 +198,7 @@ def test_the_parts_of_evaluations_go_with_the_report_and_nothing_else(case):
 
 def weights(folder, seed):
     torch.manual_seed(seed)
-    torch.save(MetaSRGenerator(width=4, depth=1, hidden_channels=8, skip="bicubic").state_dict(), folder / "w.pt")
+    torch.save(small_generator(width=4, depth=1, hidden_channels=8, skip="bicubic").state_dict(), folder / "w.pt")
     return load_models({"bicubic": "bicubic", "mine": folder / "w.pt"}, "cpu")
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
+from make import small_generator
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler
@@ -14,7 +15,7 @@ from torch.utils.data import RandomSampler
 from miassr_monai.engines import DegradeBatch, SRGANTrainer
 from miassr_monai.handlers import DiscardLoss, EpochSeed, ResumableCheckpoint, WeightsSaver, save_atomically
 from miassr_monai.losses import JointLoss, WassersteinGPLoss
-from miassr_monai.networks import Critic, MetaSRGenerator
+from miassr_monai.networks import Critic
 from miassr_monai.transforms import paper_degradation
 
 ITERATIONS = 3
@@ -40,7 +41,7 @@ class Stage:
 
     def __init__(self, path, max_epochs, *, gan=False, num_workers=0, init=0, **options):
         torch.manual_seed(init)
-        generator, critic = MetaSRGenerator(width=4, depth=1, hidden_channels=8), Critic(width=2, dense_channels=4)
+        generator, critic = small_generator(width=4, depth=1, hidden_channels=8), Critic(width=2, dense_channels=4)
         optimizer, critic_optimizer = (torch.optim.Adam(net.parameters(), lr=1e-3) for net in (generator, critic))
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=4, gamma=0.5)
         ema, loader = EMAHandler(generator, momentum=0.1), make_loader(num_workers)

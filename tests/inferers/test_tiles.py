@@ -5,10 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make import small_generator
 
 from miassr_monai.inferers import SuperResolutionInferer, upscale_in_tiles
 from miassr_monai.inferers.tiles import tile_axis
-from miassr_monai.networks import Bicubic, Linear, MetaSRGenerator
+from miassr_monai.networks import Bicubic, Linear
 
 SCALES = st.one_of(st.floats(1.0, 4.0), st.sampled_from([1.0, 1.1, 1.5, 2.0, 2.3, 2.5, math.pi, 3.7, 4.0]))
 
@@ -48,7 +49,7 @@ def test_interpolation_in_tiles_is_that_of_the_whole(network, h, w, rows, column
 @pytest.mark.parametrize("scale", [1.1, 1.5, 2.0, 2.37, 2.5, math.pi, 4.0])
 def test_a_generator_in_tiles_gives_the_image_of_the_whole(projection, scale):
     torch.manual_seed(0)
-    network = MetaSRGenerator(width=8, depth=2, hidden_channels=16, projection=projection, skip="bicubic").eval()
+    network = small_generator(width=8, depth=2, hidden_channels=16, projection=projection, skip="bicubic").eval()
     image = torch.rand(1, 1, 61, 45)
     with torch.no_grad():
         whole = network(image, scale)
@@ -59,7 +60,7 @@ def test_a_generator_in_tiles_gives_the_image_of_the_whole(projection, scale):
 
 def test_a_generator_of_full_depth_sees_no_further_than_its_halo():
     torch.manual_seed(0)
-    network = MetaSRGenerator(width=4, hidden_channels=8, anisotropic=True).eval()
+    network = small_generator(depth=16, anisotropic=True).eval()
     image = torch.rand(1, 1, 100, 20)
     with torch.no_grad():
         whole = network(image, (2.3, 1.7))

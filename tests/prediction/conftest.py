@@ -1,7 +1,6 @@
 import pytest
 import torch
-
-from miassr_monai.networks import MetaSRGenerator
+from make import small_generator
 
 
 @pytest.fixture(scope="session")
@@ -10,7 +9,7 @@ def make_network():
 
     def make(anisotropic=False, channels=1, **kwargs):
         torch.manual_seed(0)
-        network = MetaSRGenerator(
+        network = small_generator(
             channels, width=4, depth=1, hidden_channels=8, skip="bicubic", anisotropic=anisotropic, **kwargs
         )
         with torch.no_grad():

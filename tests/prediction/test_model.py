@@ -1,5 +1,4 @@
 import hashlib
-import itertools
 import json
 import os
 
@@ -7,10 +6,8 @@ import pytest
 import torch
 
 from miassr_monai import Predictor
-from miassr_monai.networks import Bicubic, Linear, MetaSRGenerator
+from miassr_monai.networks import Bicubic, Linear
 from miassr_monai.prediction import TrainedModel, load_model, load_models
-
-FORMS = list(itertools.product([1, 3], [None, "bicubic"], ["center", "corner"], [False, True]))
 
 
 @pytest.fixture
@@ -22,34 +19,6 @@ def bundle(tmp_path, make_network):
     metadata = {"name": "brains", "version": "1.2.3", "trained_for": {"scales": [1.0, 3.0], "degradation": "psf"}}
     (tmp_path / "bundle/configs/metadata.json").write_text(json.dumps(metadata))
     return tmp_path / "bundle"
-
-
-@pytest.mark.parametrize("channels, skip, projection, anisotropic", FORMS)
-def test_a_generator_of_every_form_follows_from_its_weights(channels, skip, projection, anisotropic):
-    form = {"width": 6, "depth": 2, "hidden_channels": 5, "skip": skip, "projection": projection}
-    network = MetaSRGenerator(channels, anisotropic=anisotropic, **form).eval()
-    rebuilt = MetaSRGenerator.from_weights(network.state_dict()).eval()
-    assert (rebuilt.in_channels, rebuilt.anisotropic, rebuilt.skip) == (channels, anisotropic, skip)
-    assert rebuilt.halo == network.halo
-    image = torch.rand(1, channels, 9, 8, generator=torch.Generator().manual_seed(0))
-    scale = (1.7, 2.5) if anisotropic else 2.37
-    with torch.no_grad():
-        torch.testing.assert_close(rebuilt(image, scale), network(image, scale), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("change", ["a key less", "another key", "another shape", "empty", "a list", "a tensor"])
-def test_weights_of_something_else_are_refused(make_network, change):
-    weights = dict(make_network().state_dict())
-    if change == "a key less":
-        del weights["trunk.head.bias"]
-    elif change == "another key":
-        weights["more"] = torch.zeros(1)
-    elif change == "another shape":
-        weights["trunk.head.bias"] = torch.zeros(99)
-    else:
-        weights = {"empty": {}, "a list": [1], "a tensor": torch.zeros(3)}[change]
-    with pytest.raises(ValueError, match="not the weights of a MetaSRGenerator"):
-        MetaSRGenerator.from_weights(weights)
 
 
 def test_a_bundle_and_its_weights_load_alike(bundle, make_network):

@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from make import small_generator
 from monai.data import MetaTensor
 
-from miassr_monai.networks import Bicubic, MetaSRGenerator
+from miassr_monai.networks import Bicubic
 from miassr_monai.prediction import TrainedModel
 from miassr_monai.prediction.plan import make_plan, warnings_of
 
@@ -65,7 +66,7 @@ def test_spacings_in_a_slice_that_are_equal_but_for_rounding_get_one_scale(slice
     image = volume(spacing=(0.976562, 0.9765625, 0.976563))
     plan = plan_of(image, spacing=0.5, slice_axis=slice_axis)
     assert plan.in_plane[0] == plan.in_plane[1] == pytest.approx(0.9765625 / 0.5, rel=1e-6)
-    assert found(image, model(None, MetaSRGenerator(width=4, depth=1)), spacing=(0.5, 0.5)) == []
+    assert found(image, model(None, small_generator(width=4, depth=1)), spacing=(0.5, 0.5)) == []
 
 
 @pytest.mark.parametrize(
@@ -206,8 +207,8 @@ def test_an_image_that_looks_clipped_is_warned_of():
 
 
 def test_what_a_network_of_one_scale_leaves_to_bicubic_is_warned_of():
-    isotropic = model(None, MetaSRGenerator(width=4, depth=1))
-    anisotropic = model(None, MetaSRGenerator(width=4, depth=1, anisotropic=True))
+    isotropic = model(None, small_generator(width=4, depth=1))
+    anisotropic = model(None, small_generator(width=4, depth=1, anisotropic=True))
     unequal = "the axes of a slice have unequal scales, which the model cannot do: the rest is bicubic."
     across = "the model has no weights for the axis across the slices: it is upscaled by bicubic interpolation."
     assert found(trained=isotropic, scale=2) == []

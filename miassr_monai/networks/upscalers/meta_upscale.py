@@ -15,7 +15,6 @@ __all__ = ["MetaUpscale"]
 
 # Twice the offset of an output pixel within itself at which it is projected onto the LR grid.
 DOUBLED_OFFSET = {"corner": 0, "center": 1}
-PROJECTIONS = {doubled: name for name, doubled in DOUBLED_OFFSET.items()}
 
 
 def project(
@@ -112,19 +111,6 @@ class MetaUpscale(nn.Module):
         self.anisotropic = anisotropic
         self.hidden = nn.Linear(4 if anisotropic else 3, hidden_channels)
         self.kernel = nn.Linear(hidden_channels, out_channels * in_channels * 9)
-
-    def get_extra_state(self) -> torch.Tensor:
-        """The projection, saved with the weights because they are wrong under another."""
-        return torch.tensor(self.doubled_offset, dtype=torch.uint8)
-
-    def set_extra_state(self, state: torch.Tensor) -> None:
-        """Refuse weights that were trained for another projection."""
-        trained = PROJECTIONS[int(state)]
-        if trained != self.projection:
-            raise ValueError(
-                f"these weights were trained with projection={trained!r}, but the network was built with "
-                f"projection={self.projection!r}: set it in the network's definition."
-            )
 
     def forward(
         self, features: torch.Tensor, scale: float | tuple[float, float], origin: tuple[int, int] = (0, 0)

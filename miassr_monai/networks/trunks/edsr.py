@@ -6,6 +6,8 @@ import torch
 from monai.networks.layers import Conv
 from torch import nn
 
+from miassr_monai.networks.network import Trunk
+
 __all__ = ["EDSR"]
 
 
@@ -26,7 +28,7 @@ class ResidualBlock(nn.Module):
         return torch.add(x, self.body(x), alpha=self.residual_scale)
 
 
-class EDSR(nn.Module):
+class EDSR(Trunk):
     """EDSR-lite trunk without batch normalisation (Lim et al., CVPRW 2017; as used by MIASSR, Zhu et al. 2021).
 
     A convolution to ``width`` channels, ``depth`` residual blocks, a convolution, and a skip from the first to the
@@ -41,8 +43,8 @@ class EDSR(nn.Module):
         negative_slope: of the LeakyReLU.
         residual_scale: factor of each residual branch.
 
-    Attributes:
-        halo: how many pixels around its own a feature depends on: ``2 * depth + 2``.
+    Raises:
+        ValueError: when ``width`` or ``depth`` is below 1.
     """
 
     def __init__(
@@ -55,26 +57,16 @@ class EDSR(nn.Module):
         negative_slope: float = 0.2,
         residual_scale: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(spatial_dims, in_channels, width, halo=2 * depth + 2)
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1 residual block, got {depth}.")
         conv = Conv[Conv.CONV, spatial_dims]
         self.head = conv(in_channels, width, 3, padding=1)
         blocks = [ResidualBlock(spatial_dims, width, negative_slope, residual_scale) for _ in range(depth)]
         self.body = nn.Sequential(*blocks, conv(width, width, 3, padding=1))
-        # Convolutions are faster on features whose channels lie together, in training and inference.
-        self.to(memory_format=torch.channels_last if spatial_dims == 2 else torch.channels_last_3d)
-        self.halo = 2 * depth + 2
+        self.channels_last()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, in_channels, *size)`` to ``(N, width, *size)``."""
         features = self.see(x)
         return features + self.body(features)
-
-    def see(self, x: torch.Tensor) -> torch.Tensor:
-        """First features, in float32 under autocast, too.
-
-        In bfloat16 an image near 1 has steps of 1/256, which is more than what a blur leaves of the finest details.
-        """
-        if torch.jit.is_scripting():
-            return self.head(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return self.head(x.to(self.head.weight.dtype))

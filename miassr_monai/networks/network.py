@@ -1,0 +1,138 @@
+"""What trunks and generators have in common: they can say how they were made."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["Generator", "Network", "Trunk"]
+
+
+class Network(nn.Module):
+    """A network of this package that knows its definition: the name of its class and the arguments that it got.
+
+    Arguments have to be what JSON holds, or other networks of this kind.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Network:
+        """Note the arguments, those left to their defaults too: a default may become another one day."""
+        network = super().__new__(cls)
+        # Partial, because a copy is made without arguments and then gets what its original has.
+        bound = inspect.signature(cls.__init__).bind_partial(network, *args, **kwargs)
+        bound.apply_defaults()
+        arguments = list(bound.arguments.items())[1:]
+        described = {k: v.definition() if isinstance(v, Network) else v for k, v in arguments}
+        # Not declared in the class: TorchScript wants a type that it knows for what is.
+        network.__dict__["_definition"] = {"network": cls.__name__, **described}
+        return network
+
+    def definition(self) -> dict[str, Any]:
+        """Name of the class under ``network``, and its arguments by name; an argument that is a network likewise."""
+        return self.__dict__["_definition"]
+
+
+class Trunk(Network):
+    """Features of an image at the resolution of the image: ``(N, in_channels, *size)`` to ``(N, out_channels, *size)``.
+
+    Subclasses have a convolution ``head`` that looks at the image first.
+
+    Attributes:
+        spatial_dims: 2 for slices, 3 for volumes.
+        in_channels: channels of the image.
+        out_channels: channels of the features.
+        halo: how many pixels around its own a feature depends on.
+    """
+
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, halo: int) -> None:
+        super().__init__()
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"spatial_dims must be 2 (slices) or 3 (volumes), got {spatial_dims}.")
+        if min(in_channels, out_channels) < 1:
+            raise ValueError(f"a trunk needs at least one channel, got {in_channels} and {out_channels}.")
+        self.spatial_dims = spatial_dims
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.halo = halo
+
+    def channels_last(self) -> None:
+        """Lay the channels of all weights together: convolutions are faster so, in training and inference."""
+        self.to(memory_format=torch.channels_last if self.spatial_dims == 2 else torch.channels_last_3d)
+
+    def see(self, x: torch.Tensor) -> torch.Tensor:
+        """First features, in float32 under autocast, too.
+
+        In bfloat16 an image near 1 has steps of 1/256, which is more than what a blur leaves of the finest details.
+        """
+        if torch.jit.is_scripting():
+            return self.head(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.head(x.to(self.head.weight.dtype))
+
+
+class Generator(Network):
+    """A trunk and what makes an image of its features, with the definition saved beside the weights.
+
+    Attributes:
+        trunk: the trunk.
+        spatial_dims: 2 for a network on slices ``(N, C, h, w)``, 3 for one on volumes ``(N, C, h, w, d)``.
+        in_channels: channels of the input and of the output.
+        anisotropic: whether axes may have different scales.
+        max_scale: largest scale that it can do.
+        halo: how many LR pixels around its own an output depends on.
+    """
+
+    def __init__(self, trunk: Trunk, *, halo: int, anisotropic: bool = False, max_scale: float = float("inf")) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.spatial_dims = trunk.spatial_dims
+        self.in_channels = trunk.in_channels
+        self.anisotropic = anisotropic
+        self.max_scale = max_scale
+        self.halo = halo
+
+    def get_extra_state(self) -> torch.Tensor:
+        """The definition as JSON in bytes, which ``torch.load(weights_only=True)`` reads."""
+        return torch.frombuffer(bytearray(json.dumps(self.definition()).encode()), dtype=torch.uint8).clone()
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Refuse the weights of another network, whose shapes may fit all the same.
+
+        Raises:
+            ValueError: when the definitions differ.
+        """
+        saved = flatten(read_definition(state))
+        own = flatten(json.loads(json.dumps(self.definition())))
+        different = [name for name in {**saved, **own} if saved.get(name) != own.get(name)]
+        if different:
+            name = different[0]
+            raise ValueError(
+                f"these weights were trained with {name}={saved.get(name)!r}, but the network was built with "
+                f"{name}={own.get(name)!r}: set it in the network's definition."
+            )
+
+
+def flatten(definition: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a definition, those of networks in it by names such as ``trunk.width``."""
+    flat: dict[str, Any] = {}
+    for name, value in definition.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def read_definition(state: torch.Tensor) -> dict[str, Any]:
+    """The definition that :meth:`Generator.get_extra_state` made.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    if not (isinstance(state, torch.Tensor) and state.dtype == torch.uint8 and state.ndim == 1):
+        raise ValueError("these weights do not say which network they belong to.")
+    definition = json.loads(bytes(state.cpu().tolist()))
+    if not isinstance(definition, dict):
+        raise ValueError("these weights do not say which network they belong to.")
+    return definition
