@@ -8,6 +8,7 @@ from miassr_monai.transforms.kspace_degradation import KSpaceDegradation, KSpace
 from miassr_monai.transforms.margin_crop import MarginCrop, MarginCropd
 from miassr_monai.transforms.paper_degradation import PaperDegradation, PaperDegradationd, paper_degradation
 from miassr_monai.transforms.psf_degradation import PSFDegradation, PSFDegradationd, psf_degradation
+from miassr_monai.transforms.rand_slice_plane import RandSlicePlane, RandSlicePlaned
 from miassr_monai.transforms.random_degradation import RandomDegradation
 from miassr_monai.transforms.unit_range import ScaleToUnitRange, ScaleToUnitRanged
 
@@ -29,6 +30,8 @@ __all__ = [
     "PSFDegradationd",
     "PaperDegradation",
     "PaperDegradationd",
+    "RandSlicePlane",
+    "RandSlicePlaned",
     "RandomDegradation",
     "ScaleToUnitRange",
     "ScaleToUnitRanged",
