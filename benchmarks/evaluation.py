@@ -30,7 +30,7 @@ PARTS = {
     "loading": ("scale_batch.py", "_transform"),
     "degradation": ("prepare_batch.py", "__call__"),
     "foreground": ("foreground.py", "foreground_mask"),
-    "parts written": ("checkpoint.py", "save_atomically"),
+    "parts written": ("files.py", "save_atomically"),
     "summary and report": ("evaluation.py", "finish"),
 }
 

@@ -1,10 +1,14 @@
 import errno
 import os
 import re
+import resource
+import subprocess
+import sys
 
 import pytest
+import torch
 
-from miassr_monai.files import whole_file
+from miassr_monai.files import save_atomically, whole_file
 
 
 def names(folder):
@@ -88,3 +92,39 @@ def test_nothing_written_is_an_error_and_keeps_the_old_file(tmp_path):
     with pytest.raises(OSError, match="cannot be written"), whole_file(tmp_path / "a"):
         pass
     assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_what_is_saved_is_read_back_and_its_folder_is_made(tmp_path):
+    path = tmp_path / "new" / "folder" / "weights.pt"
+    content = {"weight": torch.arange(3.0), "epoch": 7}
+    save_atomically(content, str(path))
+    torch.testing.assert_close(torch.load(path, weights_only=True), content, rtol=0, atol=0)
+    assert names(path.parent) == ["weights.pt"]
+
+
+@pytest.fixture
+def file_limit():
+    """Let no file grow beyond a size, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_keeps_the_old_file_and_is_told_in_a_sentence(tmp_path, file_limit):
+    path = tmp_path / "weights.pt"
+    save_atomically(torch.ones(3), path)
+    file_limit(10_000)
+    with pytest.raises(OSError, match=re.escape(f"{path} cannot be written (File too large): make room, or")):
+        save_atomically(torch.zeros(100_000), path)
+    assert torch.equal(torch.load(path), torch.ones(3)) and names(tmp_path) == ["weights.pt"]
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_bytes(b"mine")
+    with pytest.raises(OSError, match=re.escape(f"{tmp_path}/file/weights.pt cannot be written (")):
+        save_atomically(torch.zeros(1), tmp_path / "file" / "weights.pt")
+
+
+def test_nothing_heavy_is_imported_until_something_is_saved():
+    code = "import sys, miassr_monai.files; print([m for m in ('torch', 'monai', 'numpy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -23,7 +23,7 @@ from miassr_monai.data import ScaleGridDataset, check_disjoint, subject_of
 from miassr_monai.evaluation.distances import FeatureDistance
 from miassr_monai.evaluation.report import make_report, write_report
 from miassr_monai.evaluation.summary import Record
-from miassr_monai.handlers import save_atomically
+from miassr_monai.files import save_atomically
 from miassr_monai.metrics import foreground_mask, slice_scores
 from miassr_monai.prediction import TrainedModel
 

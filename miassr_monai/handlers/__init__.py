@@ -1,6 +1,6 @@
 """Handlers for MONAI's engines: checkpoints, progress, scores, pictures, MLflow."""
 
-from miassr_monai.handlers.checkpoint import ResumableCheckpoint, WeightsSaver, save_atomically
+from miassr_monai.handlers.checkpoint import ResumableCheckpoint, WeightsSaver
 from miassr_monai.handlers.clip_gradient import ClipGradient
 from miassr_monai.handlers.discard_loss import DiscardLoss
 from miassr_monai.handlers.epoch_seed import EpochSeed
@@ -21,7 +21,6 @@ __all__ = [
     "StageProgress",
     "WeightsSaver",
     "draw_panel",
-    "save_atomically",
     "save_running_config",
     "scalar_output",
 ]

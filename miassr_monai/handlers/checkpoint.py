@@ -13,19 +13,11 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 
-from miassr_monai.files import whole_file
+from miassr_monai.files import save_atomically
 
-__all__ = ["ResumableCheckpoint", "WeightsSaver", "save_atomically"]
+__all__ = ["ResumableCheckpoint", "WeightsSaver"]
 
 logger = logging.getLogger(__name__)
-
-
-def save_atomically(content: Any, path: str | os.PathLike) -> None:
-    """Save with ``torch.save`` so that ``path`` is never a partial file: written beside it, then renamed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
-        torch.save(content, partial)
 
 
 class ResumableCheckpoint:

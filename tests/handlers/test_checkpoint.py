@@ -13,7 +13,8 @@ from monai.transforms import Compose, RandFlipd, RandGaussianNoised
 from torch.utils.data import RandomSampler
 
 from miassr_monai.engines import DegradeBatch, SRGANTrainer
-from miassr_monai.handlers import DiscardLoss, EpochSeed, ResumableCheckpoint, WeightsSaver, save_atomically
+from miassr_monai.files import save_atomically
+from miassr_monai.handlers import DiscardLoss, EpochSeed, ResumableCheckpoint, WeightsSaver
 from miassr_monai.losses import JointLoss, WassersteinGPLoss
 from miassr_monai.networks import Critic
 from miassr_monai.transforms import paper_degradation
@@ -169,25 +170,6 @@ def test_epochs_at_the_interval_and_the_last_are_saved(tmp_path, monkeypatch, in
     ResumableCheckpoint(tmp_path / "checkpoint.pt", {}, interval=interval).attach(engine)
     engine.run([0, 1], max_epochs=5)
     assert seen == [(2 * epoch, tmp_path / "checkpoint.pt") for epoch in saved]
-
-
-def test_a_save_that_breaks_off_keeps_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "new" / "weights.pt"
-    save_atomically({"weight": torch.ones(3)}, path)
-
-    def break_off(content, file):
-        with open(file, "wb") as stream:
-            stream.write(b"PK half of a file")
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", break_off)
-        with pytest.raises(KeyboardInterrupt):
-            save_atomically({"weight": torch.zeros(3)}, path)
-    assert_same(torch.load(path), {"weight": torch.ones(3)})
-    save_atomically({"weight": torch.zeros(3)}, path)
-    assert_same(torch.load(path), {"weight": torch.zeros(3)})
-    assert [file.name for file in path.parent.iterdir()] == ["weights.pt"]
 
 
 def validate(saver, scores):
