@@ -11,12 +11,13 @@ QUICKSTART = --config_file "['bundle/configs/$(1).json','bundle/configs/quicksta
 # Threads that wait by spinning for long slow down a machine that others use.
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: help install quickstart test lint clean
+.PHONY: help install quickstart test lint docs clean
 
 help:
 	@echo "make quickstart   install, then train, evaluate and super-resolve on the sample data"
 	@echo "make test         install, then run the tests"
 	@echo "make lint         install, then check style and format"
+	@echo "make docs         install, then make the reference of the Python interface from the docstrings"
 	@echo "make install      install into .venv"
 	@echo "make clean        remove .venv and everything that was made"
 
@@ -56,5 +57,11 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Each folder of the package is a page; what it exports is documented there.
+docs: $(VENV)/installed-test
+	$(BIN)/pdoc --docformat google --output-directory build/docs \
+		miassr_monai.geometry miassr_monai.resampling $(subst /,.,$(patsubst %/__init__.py,%,$(wildcard miassr_monai/*/__init__.py)))
+	@echo "build/docs/index.html"
+
 clean:
-	rm -rf $(VENV) bundle/output bundle/sample *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build bundle/output bundle/sample *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -19,21 +20,38 @@ class Network(nn.Module):
     Arguments have to be what JSON holds, or other networks of this kind.
     """
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Network:
-        """Note the arguments, those left to their defaults too: a default may become another one day."""
-        network = super().__new__(cls)
-        # Partial, because a copy is made without arguments and then gets what its original has.
-        bound = inspect.signature(cls.__init__).bind_partial(network, *args, **kwargs)
-        bound.apply_defaults()
-        arguments = list(bound.arguments.items())[1:]
-        described = {k: v.definition() if isinstance(v, Network) else v for k, v in arguments}
-        # Not declared in the class: TorchScript wants a type that it knows for what is.
-        network.__dict__["_definition"] = {"network": cls.__name__, **described}
-        return network
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let the constructor note its arguments."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            # Setting it by name would be a method that is redefined, to who checks types.
+            setattr(cls, "__init__", noting_arguments(cls.__init__))  # noqa: B010
 
     def definition(self) -> dict[str, Any]:
         """Name of the class under ``network``, and its arguments by name; an argument that is a network likewise."""
         return self.__dict__["_definition"]
+
+
+def noting_arguments(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor of a :class:`Network` that first notes its arguments.
+
+    Those left to their defaults are noted too: a default may become another one day.
+    """
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def noting(self: Network, *args: Any, **kwargs: Any) -> None:
+        # A base class's constructor, called by this one, has nothing to add.
+        if "_definition" not in self.__dict__:
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            arguments = list(bound.arguments.items())[1:]
+            described = {k: v.definition() if isinstance(v, Network) else v for k, v in arguments}
+            # Not declared in the class: TorchScript wants a type that it knows for what is.
+            self.__dict__["_definition"] = {"network": type(self).__name__, **described}
+        init(self, *args, **kwargs)
+
+    return noting
 
 
 class Trunk(Network):

@@ -1,3 +1,4 @@
+import inspect
 import json
 from copy import deepcopy
 
@@ -32,6 +33,12 @@ def test_a_definition_has_all_arguments_with_their_defaults_and_the_trunk_in_it(
     assert network.definition() == EXPECTED
     assert trunk.definition() == EXPECTED["trunk"]
     assert deepcopy(network).definition() == EXPECTED
+
+
+def test_a_signature_is_that_of_the_class_and_wrong_arguments_are_named():
+    assert list(inspect.signature(EDSR).parameters) == list(EXPECTED["trunk"])[1:]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'widht'"):
+        EDSR(widht=4)
 
 
 def test_the_definition_is_in_the_state_dictionary_as_json(tmp_path):
