@@ -1,35 +1,50 @@
-"""Super-resolution of slices and of volumes slice by slice."""
+"""Super-resolution of slices, of volumes slice by slice, and of volumes as a whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
-from miassr_monai.geometry import axis_scales, zoomed_affine
-from miassr_monai.inferers.tiles import upscale_in_tiles
+from miassr_monai.geometry import Scale, scale_per_axis, upscaled_size, zoomed_affine
+from miassr_monai.inferers.constant_border import content_parts
+from miassr_monai.inferers.tiles import Tile, cut_tiles
 
 __all__ = ["SuperResolutionInferer"]
 
 
-class SuperResolutionInferer(Inferer):
-    """Run a 2-D super-resolution network on a batch of images, or of volumes slice by slice.
+class Job(NamedTuple):
+    """One call of the network: on a tile of images ``(n, C, *size)``, for some of the images of a group."""
 
-    MONAI's ``SliceInferer`` drops the scale, and its ``SlidingWindowInferer`` gives wrong sizes at fractional scales. A
-    MetaTensor keeps its metadata and gets the affine of the finer grid.
+    images: torch.Tensor
+    group: int
+    members: slice
+    tile: Tile
+
+
+class SuperResolutionInferer(Inferer):
+    """Run a super-resolution network on a batch of images or volumes.
+
+    What the network sees follows from its attribute ``spatial_dims``: slices (2, also where it has none), to which a
+    volume goes slice by slice, or volumes (3). MONAI's ``SliceInferer`` drops the scale, and its
+    ``SlidingWindowInferer`` gives wrong sizes at fractional scales. A MetaTensor keeps its metadata and gets the affine
+    of the finer grid.
+
+    Without gradients, a border that has one value in all slices of a volume, as air has after skull stripping, costs
+    the time of one slice, see :func:`content_parts`.
 
     Args:
-        slice_batch_size: slices that go through the network together; it bounds the memory.
-        slice_axis: spatial axis across the slices of a volume, which keeps its size.
+        slice_batch_size: slices, or volumes, that go through the network together; it bounds the memory.
+        slice_axis: spatial axis across the slices of a volume, which keeps its size; only for networks on slices.
         tile_size: slices longer than this (LR pixels) along an axis go through the network in tiles of this size, and
             as much around them as the result depends on: the network's ``halo``. The result is that of the whole slice.
-            ``None`` makes no tiles.
+            Tiles of a volume have as many voxels: 512 makes them 64 long. ``None`` makes no tiles.
         amp: run the network under autocast in bfloat16.
         device: where the network is; slices go there and results come back. ``None`` where the inputs are.
-        progress: called on an iterable of chunks with ``total``, such as ``tqdm``, to show the progress.
+        progress: called on an iterable of the network's calls with ``total``, such as ``tqdm``, to show the progress.
 
     Raises:
         ValueError: when ``slice_batch_size`` or ``tile_size`` is below 1.
@@ -58,79 +73,91 @@ class SuperResolutionInferer(Inferer):
         self.progress = progress
 
     def __call__(
-        self,
-        inputs: torch.Tensor,
-        network: Callable[..., torch.Tensor],
-        *args: Any,
-        scale: float | tuple[float, float],
-        **kwargs: Any,
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, scale: Scale, **kwargs: Any
     ) -> torch.Tensor:
-        """Super-resolve ``inputs`` in the plane of the slices.
+        """Super-resolve ``inputs`` along the axes that the network sees.
 
         Args:
             inputs: ``(N, C, h, w)`` or ``(N, C, h, w, d)``.
-            network: called with slices ``(n, C, h, w)``, ``scale``, and whatever else is given here; with tiles also
-                with ``origin``, see :func:`upscale_in_tiles`.
+            network: called with slices ``(n, C, h, w)`` or volumes ``(n, C, h, w, d)``, ``scale``, and whatever else is
+                given here; with a part of them also with ``origin``, the LR sample of the whole at which it begins.
             args: further positional arguments of the network.
-            scale: HR samples per LR sample, at least 1, or one for each axis in the plane.
+            scale: HR samples per LR sample, at least 1, or one for each axis that the network sees.
             kwargs: further keyword arguments of the network.
 
         Returns:
-            ``(N, C, floor(s h), floor(s w))``, with the slice axis as it was.
+            ``(N, C, floor(s h), floor(s w)[, floor(s d)])``, with the slice axis as it was for a network on slices.
 
         Raises:
-            ValueError: when ``inputs`` has another rank or does not have the slice axis, or tiles are needed of a
-                network without a ``halo``.
+            ValueError: when ``inputs`` has another rank or does not have the slice axis, the scale has another number
+                of axes, or tiles are needed of a network without a ``halo``.
         """
-        if inputs.ndim not in (4, 5):
-            raise ValueError(f"inputs must have the shape (N, C, h, w) or (N, C, h, w, d), got {tuple(inputs.shape)}.")
-        if inputs.ndim == 5 and not -3 <= self.slice_axis < 3:
+        spatial_dims = getattr(network, "spatial_dims", 2)
+        if inputs.ndim not in (spatial_dims + 2, 5):
+            shapes = "(N, C, h, w) or (N, C, h, w, d)" if spatial_dims == 2 else "(N, C, h, w, d)"
+            raise ValueError(f"inputs must have the shape {shapes}, got {tuple(inputs.shape)}.")
+        by_slices = inputs.ndim > spatial_dims + 2
+        if by_slices and not -3 <= self.slice_axis < 3:
             raise ValueError(f"slice_axis must be in [-3, 2], got {self.slice_axis}.")
         data = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         axis = self.slice_axis % 3 + 2
-        # (volumes, slices, C, h, w)
-        slices = data.unsqueeze(0) if inputs.ndim == 4 else data.movedim(axis, 1)
-
-        def upscale(images: torch.Tensor, **place: Any) -> torch.Tensor:
-            return network(images, *args, scale=scale, **kwargs, **place)
-
-        halo = getattr(network, "halo", None)
-        chunks = [(i, j) for i in range(slices.size(0)) for j in range(0, slices.size(1), self.slice_batch_size)]
-        shown = chunks if self.progress is None else self.progress(chunks, total=len(chunks))
+        # (groups, images, C, *size): a group's images are the slices of a volume, or all that there are.
+        groups = data.movedim(axis, 1) if by_slices else data.unsqueeze(0)
+        scales = scale_per_axis(scale, spatial_dims)
+        jobs = self._plan(groups, scales, getattr(network, "halo", None))
+        shown = jobs if self.progress is None else self.progress(jobs, total=len(jobs))
+        size = [upscaled_size(n, s) for n, s in zip(groups.shape[3:], scales, strict=True)]
         fine: torch.Tensor | None = None
-        for i, j in shown:
-            part = self._run(slices[i, j : j + self.slice_batch_size], upscale, scale, halo)
+        for job in shown:
+            part = self._run(job, lambda images, **place: network(images, *args, scale=scale, **kwargs, **place))
             if fine is None:
                 # The results are put in their place at once: a list of them would double the memory.
-                shape = [data.size(0), *part.shape[1:]]
-                fine = part.new_empty(shape if inputs.ndim == 4 else [*shape[:axis], data.size(axis), *shape[axis:]])
-                places = fine.unsqueeze(0) if inputs.ndim == 4 else fine.movedim(axis, 1)
-            places[i, j : j + self.slice_batch_size] = part
+                shape = [len(data), part.size(1), *size]
+                if by_slices:
+                    shape.insert(axis, data.size(axis))
+                fine = part.new_empty(shape)
+                places = fine.movedim(axis, 1) if by_slices else fine.unsqueeze(0)
+            places[(job.group, job.members, slice(None), *job.tile.made)] = part
         if not isinstance(inputs, MetaTensor):
             return fine
-        factors = list(axis_scales(scale))
-        if inputs.affine.shape[-1] == 4:
-            factors.insert(axis - 2 if inputs.ndim == 5 else 2, 1.0)
+        factors = list(scales)
+        if spatial_dims == 2 and inputs.affine.shape[-1] == 4:
+            factors.insert(axis - 2 if by_slices else 2, 1.0)
         result = MetaTensor(fine, meta=inputs.meta, applied_operations=inputs.applied_operations)
         result.affine = zoomed_affine(inputs.affine, factors)
         result.is_batch = inputs.is_batch
         return result
 
-    def _run(
-        self,
-        images: torch.Tensor,
-        upscale: Callable[..., torch.Tensor],
-        scale: float | tuple[float, float],
-        halo: int | None,
-    ) -> torch.Tensor:
-        """Super-resolve slices ``(n, C, h, w)``, whole or in tiles."""
+    def _plan(self, groups: torch.Tensor, scales: Sequence[float], halo: int | None) -> list[Job]:
+        """The calls of the network that make the whole result; later ones overwrite what earlier ones made."""
+        size = groups.shape[3:]
+        tile_size = None if self.tile_size is None else max(1, round(self.tile_size ** (2 / len(size))))
+        if halo is None and tile_size is not None and max(size) > tile_size:
+            raise ValueError("images can only be tiled for a network that has a halo: set tile_size to None.")
+
+        def tiles(part: Sequence[slice] | None = None) -> list[Tile]:
+            return cut_tiles(size, scales, tile_size=tile_size, halo=halo or 0, part=part)
+
+        jobs: list[Job] = []
+        for group, images in enumerate(groups):
+            chunks = images.split(self.slice_batch_size)
+            content = None if halo is None or torch.is_grad_enabled() else content_parts(chunks, halo)
+            if content is not None:
+                border, parts = content
+                jobs += [Job(border, group, slice(None), tile) for tile in tiles()]
+            for number, chunk in enumerate(chunks):
+                start = number * self.slice_batch_size
+                members = slice(start, start + len(chunk))
+                part = None if content is None else parts[number]
+                jobs += [Job(chunk, group, members, tile) for tile in tiles(part)]
+        return jobs
+
+    def _run(self, job: Job, network: Callable[..., torch.Tensor]) -> torch.Tensor:
+        """The part of the result that a job makes."""
+        images, tile = job.images[(..., *job.tile.seen)], job.tile
+        place = {} if images.shape == job.images.shape else {"origin": tile.origin}
         source, dtype = images.device, images.dtype
         images = images.to(self.device or source)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.amp):
-            if self.tile_size is None or max(images.shape[2:]) <= self.tile_size:
-                fine = upscale(images)
-            elif halo is None:
-                raise ValueError("slices can only be tiled for a network that has a halo: set tile_size to None.")
-            else:
-                fine = upscale_in_tiles(images, upscale, scale, tile_size=self.tile_size, halo=halo)
+            fine = network(images, **place)[(..., *tile.place)]
         return fine.to(source, dtype if dtype.is_floating_point else fine.dtype)

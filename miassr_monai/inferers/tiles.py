@@ -1,27 +1,44 @@
-"""Super-resolution of an image in overlapping tiles, equal to that of the whole."""
+"""Parts of an image that are super-resolved one by one and together equal the whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
 
-import torch
+from miassr_monai.geometry import nearest_fraction, upscaled_range, upscaled_size
 
-from miassr_monai.geometry import axis_scales, nearest_fraction, upscaled_range, upscaled_size
-
-__all__ = ["upscale_in_tiles"]
+__all__ = ["Tile", "cut_tiles"]
 
 
-def tile_axis(size: int, scale: float, tile_size: int, halo: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Cut an axis into tiles of about the same length.
+class Tile(NamedTuple):
+    """A part of an image, as slices of its spatial axes.
 
-    Yields:
-        For each tile the LR pixels that the network sees, the HR pixels of the whole that it makes, and where these
-        stand in the network's output.
+    Attributes:
+        seen: the LR samples that the network sees.
+        made: the HR samples of the whole that it makes.
+        place: where these stand in the network's output.
     """
+
+    seen: tuple[slice, ...]
+    made: tuple[slice, ...]
+    place: tuple[slice, ...]
+
+    @property
+    def origin(self) -> tuple[int, ...]:
+        """LR sample at which the part begins."""
+        return tuple(axis.start for axis in self.seen)
+
+
+def cut_axis(
+    size: int, scale: float, tile_size: int | None, halo: int, part: slice
+) -> Iterator[tuple[slice, slice, slice]]:
+    """Cut a part of an axis into tiles of about the same length; yields ``seen``, ``made`` and ``place`` of each."""
     p, q = nearest_fraction(scale)
-    count = -(-size // tile_size)
+    length = part.stop - part.start
+    count = -(-length // (tile_size or size))
     for number in range(count):
-        begin, end = size * number // count, size * (number + 1) // count
+        begin, end = (part.start + length * n // count for n in (number, number + 1))
         seen = slice(max(0, begin - halo), min(size, end + halo))
         first = -(-begin * p // q)
         last = upscaled_size(size, scale) if end == size else -(-end * p // q)
@@ -29,35 +46,26 @@ def tile_axis(size: int, scale: float, tile_size: int, halo: int) -> Iterator[tu
         yield seen, slice(first, last), slice(first - offset, last - offset)
 
 
-def upscale_in_tiles(
-    image: torch.Tensor,
-    upscale: Callable[..., torch.Tensor],
-    scale: float | tuple[float, float],
+def cut_tiles(
+    size: Sequence[int],
+    scales: Sequence[float],
     *,
-    tile_size: int,
+    tile_size: int | None,
     halo: int,
-) -> torch.Tensor:
-    """Super-resolve an image tile by tile; the result is that of the whole image.
+    part: Sequence[slice] | None = None,
+) -> list[Tile]:
+    """Cut an image into tiles.
 
     Args:
-        image: ``(N, C, h, w)``.
-        upscale: called with a part of the image and ``origin``, the LR pixel at which the part begins; gives the HR
-            pixels that lie wholly within the part.
-        scale: HR samples per LR sample, one or one for each axis.
-        tile_size: LR pixels along each side that a tile adds to the result, at most.
-        halo: LR pixels around these on which they depend.
+        size: LR samples along each axis.
+        scales: HR samples per LR sample along each axis.
+        tile_size: LR samples along each axis that a tile adds to the result, at most; ``None`` makes one tile.
+        halo: LR samples around these on which they depend.
+        part: the LR samples along each axis whose result is wanted; all unless given.
 
     Returns:
-        ``(N, C', floor(s h), floor(s w))``.
+        Tiles that make every HR sample that begins within the part once.
     """
-    row_scale, column_scale = axis_scales(scale)
-    height, width = image.shape[2:]
-    fine: torch.Tensor | None = None
-    for seen_rows, rows, made_rows in tile_axis(height, row_scale, tile_size, halo):
-        for seen_columns, columns, made_columns in tile_axis(width, column_scale, tile_size, halo):
-            part = upscale(image[..., seen_rows, seen_columns], origin=(seen_rows.start, seen_columns.start))
-            if fine is None:
-                size = upscaled_size(height, row_scale), upscaled_size(width, column_scale)
-                fine = part.new_empty(*part.shape[:2], *size)
-            fine[..., rows, columns] = part[..., made_rows, made_columns]
-    return fine
+    parts = [slice(0, n) for n in size] if part is None else part
+    axes = [cut_axis(n, s, tile_size, halo, p) for n, s, p in zip(size, scales, parts, strict=True)]
+    return [Tile(*zip(*tile, strict=True)) for tile in product(*axes)]

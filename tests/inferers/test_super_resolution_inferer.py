@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 
 from miassr_monai.inferers import SuperResolutionInferer
-from miassr_monai.networks import Bicubic
+from miassr_monai.networks import EDSR, Bicubic
+from miassr_monai.resampling import bicubic_upscale, linear_upscale
 
 SLICE_AXES = pytest.mark.parametrize("slice_axis", [-1, 0, 1, 2])
 OTHER_AFFINE = torch.tensor(
@@ -24,7 +25,7 @@ def bilinear(x, scale):
 
 
 class Recorder:
-    """Network that keeps what it was called with and repeats each pixel."""
+    """Network that keeps what it was called with."""
 
     def __init__(self):
         self.chunks, self.args, self.kwargs = [], [], []
@@ -33,7 +34,38 @@ class Recorder:
         self.chunks.append(x)
         self.args.append(args)
         self.kwargs.append(kwargs)
-        return x.repeat_interleave(2, -2).repeat_interleave(2, -1)
+        return bilinear(x, kwargs["scale"])
+
+
+class Tricubic(torch.nn.Module):
+    """Network on volumes: cubic interpolation along three axes."""
+
+    spatial_dims = 3
+    halo = 3
+    upscale = staticmethod(bicubic_upscale)
+
+    def forward(self, x, scale, origin=(0, 0, 0)):
+        first, *others = (scale, scale, scale) if isinstance(scale, float) else scale
+        x = self.upscale(x, tuple(others), tuple(origin[1:]))
+        return self.upscale(x.movedim(2, -1), (1.0, first), (0, origin[0])).movedim(-1, 2)
+
+
+class Trilinear(Tricubic):
+    """Interpolation that keeps a ramp a ramp, away from the border."""
+
+    upscale = staticmethod(linear_upscale)
+
+
+class Encoder(Tricubic):
+    """Network on volumes that is not linear and sees the volume's border: convolutions, then interpolation."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = EDSR(3, 1, width=3, depth=1).double()
+        self.halo = self.trunk.halo + 3
+
+    def forward(self, x, scale, origin=(0, 0, 0)):
+        return super().forward(self.trunk(x), scale, origin)
 
 
 def random_image(*shape):
@@ -94,15 +126,16 @@ def test_the_scale_and_further_arguments_reach_the_network_as_they_are(scale):
 def test_progress_sees_every_chunk_once_and_the_total():
     seen, totals = [], []
 
-    def progress(chunks, total):
+    def progress(jobs, total):
         totals.append(total)
-        for chunk in chunks:
-            seen.append(chunk)
-            yield chunk
+        for job in jobs:
+            seen.append((job.group, job.members.start, job.members.stop))
+            yield job
 
     volume = random_image(2, 1, 3, 3, 7)
     out = SuperResolutionInferer(3, progress=progress)(volume, Bicubic(), scale=2.0)
-    assert totals == [6] and len(set(seen)) == 6
+    assert totals == [6]
+    assert seen == [(group, first, end) for group in (0, 1) for first, end in ((0, 3), (3, 6), (6, 7))]
     torch.testing.assert_close(out, SuperResolutionInferer(3)(volume, Bicubic(), scale=2.0), rtol=0, atol=0)
 
 
@@ -186,6 +219,52 @@ def test_2d_images_with_a_planar_affine_keep_their_corner():
     corner = torch.tensor([-0.5, -0.5, 1.0], dtype=torch.float64)
     torch.testing.assert_close(out.affine @ corner, affine @ corner)
     torch.testing.assert_close(out.affine[:2, :2], affine[:2, :2] / torch.tensor([2.0, 2.5]))
+
+
+@pytest.mark.parametrize("scale", [2.0, 2.37, (1.0, 2.0, 3.5)])
+def test_a_network_on_volumes_sees_whole_volumes(scale):
+    volumes, network = random_image(3, 2, 5, 4, 6), Tricubic()
+    out = SuperResolutionInferer(2)(volumes, network, scale=scale)
+    torch.testing.assert_close(out, network(volumes, scale), rtol=0, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    size=st.tuples(*[st.integers(1, 15)] * 3),
+    scales=st.tuples(*[st.sampled_from([1.0, 1.5, 2.0, 2.37])] * 3),
+    tile_size=st.integers(1, 40),
+)
+def test_tiles_of_a_volume_give_the_whole(size, scales, tile_size):
+    torch.manual_seed(0)
+    network, volume, shapes = Encoder(), random_image(1, 1, *size), []
+    network.register_forward_pre_hook(lambda _, args: shapes.append(args[0].shape[2:]))
+    with torch.no_grad():
+        tiled = SuperResolutionInferer(tile_size=tile_size)(volume, network, scale=scales)
+        # As many voxels as a tile of a slice has pixels, and what is around them.
+        assert max(n for shape in shapes for n in shape) <= max(1, round(tile_size ** (2 / 3))) + 2 * network.halo
+        torch.testing.assert_close(tiled, network(volume, scales), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.5, (3.7, 1.0, 2.0)])
+def test_each_volume_of_a_batch_that_is_upscaled_whole_has_the_values_that_its_affine_promises(
+    world_ramp, affine, scale
+):
+    batch = batch_of([affine, OTHER_AFFINE], (8, 9, 10), world_ramp)
+    for item in decollate_batch(SuperResolutionInferer()(batch, Trilinear(), scale=scale)):
+        inner = (item.as_tensor()[0] - world_ramp(item.shape[1:], item.affine))[4:-4, 2:-2, 3:-3]
+        assert inner.numel() > 10
+        torch.testing.assert_close(inner, torch.zeros_like(inner), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("scale", "axes"), [((1.0, 2.0), 2), ((1.0, 2.0, 2.0, 2.0), 4)])
+def test_a_scale_of_other_axes_is_refused(scale, axes):
+    with pytest.raises(ValueError, match=f"has {axes} axes, but 3 are needed"):
+        SuperResolutionInferer()(torch.zeros(1, 1, 3, 3, 3), Tricubic(), scale=scale)
+
+
+def test_slices_are_no_volumes():
+    with pytest.raises(ValueError, match=r"inputs must have the shape \(N, C, h, w, d\), got \(1, 1, 3, 4\)"):
+        SuperResolutionInferer()(torch.zeros(1, 1, 3, 4), Tricubic(), scale=2.0)
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (1, 3, 4), (1, 1, 3, 4, 5, 6)])
