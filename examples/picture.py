@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         coarse = paper_degradation(truth, scale)
         fine = {name: network(coarse, scale=scale)[0, 0][CROP] for name, network in networks.items()}
         part = coarse[0, 0][tuple(slice(int(s.start / scale), int(s.stop / scale)) for s in CROP)]
-        examples.append((scale, {"image": part, **fine, "label": truth[0, 0][CROP]}))
+        examples.append((f"scale {scale:g}", {"image": part, **fine, "label": truth[0, 0][CROP]}))
     draw_panel(examples, list(networks), args.path)
 
 

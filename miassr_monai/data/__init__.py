@@ -2,7 +2,13 @@
 
 from miassr_monai.data.datalist import find_volumes, load_datalist
 from miassr_monai.data.sample import write_sample
-from miassr_monai.data.scale_batch import RandomScaleCollate, ScaleGridDataset, slices_collate
+from miassr_monai.data.scale_batch import (
+    RandomScaleCollate,
+    ScaleGridDataset,
+    as_slices,
+    slices_collate,
+    volume_collate,
+)
 from miassr_monai.data.subjects import check_disjoint, subject_of
 from miassr_monai.data.volume import VolumeError, check_output, load_volume, save_volume
 
@@ -10,6 +16,7 @@ __all__ = [
     "RandomScaleCollate",
     "ScaleGridDataset",
     "VolumeError",
+    "as_slices",
     "check_disjoint",
     "check_output",
     "find_volumes",
@@ -18,5 +25,6 @@ __all__ = [
     "save_volume",
     "slices_collate",
     "subject_of",
+    "volume_collate",
     "write_sample",
 ]

@@ -10,9 +10,9 @@ import torch
 from monai.data import Dataset, list_data_collate
 from monai.utils import CommonKeys, ImageMetaKey
 
-from miassr_monai.geometry import axis_scales, nearest_fraction
+from miassr_monai.geometry import Scale, nearest_fraction, scale_per_axis
 
-__all__ = ["RandomScaleCollate", "ScaleGridDataset", "slices_collate"]
+__all__ = ["RandomScaleCollate", "ScaleGridDataset", "as_slices", "slices_collate", "volume_collate"]
 
 # Random scales are whole multiples of 1 / SCALE_UNITS, so that every one is an exact fraction.
 SCALE_UNITS = 10_000
@@ -24,17 +24,24 @@ class RandomScaleCollate:
     Args:
         low: smallest scale, itself excluded; at least 1.
         high: largest scale.
-        anisotropic: give every other batch one scale for rows and one for columns, half of these with a scale of 1
-            along one axis, as slices across a volume have.
+        anisotropic: give every other batch one scale for each axis, half of these with a scale above 1 along one axis
+            only, as slices across a volume have.
         input_size: how many LR pixels along each axis a patch shall give at most; larger ones are cropped, at random.
             Without it most of the time goes into scales close to 1, where a patch has the most LR pixels.
+        spatial_dims: axes of a patch: 2 of slices, 3 of volumes.
 
     Raises:
         ValueError: when ``low`` is below 1 or not below ``high``, or ``input_size`` is below 1.
     """
 
     def __init__(
-        self, low: float = 1.0, high: float = 4.0, *, anisotropic: bool = False, input_size: int | None = None
+        self,
+        low: float = 1.0,
+        high: float = 4.0,
+        *,
+        anisotropic: bool = False,
+        input_size: int | None = None,
+        spatial_dims: int = 2,
     ) -> None:
         self.first, self.last = (round(p * SCALE_UNITS / q) for p, q in map(nearest_fraction, (low, high)))
         if not self.first < self.last:
@@ -43,18 +50,19 @@ class RandomScaleCollate:
             raise ValueError(f"patches need at least one LR pixel, got an input_size of {input_size}.")
         self.anisotropic = anisotropic
         self.input_size = input_size
+        self.spatial_dims = spatial_dims
 
     def __call__(self, batch: Sequence) -> dict[str, Any]:
         """Collate samples, or lists of samples, and add ``scale``."""
         collated = list_data_collate(batch)
-        collated["scale"] = scale = self.draw_pair() if self.anisotropic else self.draw()
+        collated["scale"] = scale = self.draw_axes() if self.anisotropic else self.draw()
         if self.input_size is not None:
             collated[CommonKeys.IMAGE] = self.crop(collated[CommonKeys.IMAGE], scale)
         return collated
 
-    def crop(self, image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
-        """A random part of images ``(N, C, H, W)`` that is no larger than ``input_size`` LR pixels."""
-        for axis, factor in zip((2, 3), axis_scales(scale), strict=True):
+    def crop(self, image: torch.Tensor, scale: float | tuple[float, ...]) -> torch.Tensor:
+        """A random part of images ``(N, C, *size)`` that is no larger than ``input_size`` LR pixels."""
+        for axis, factor in enumerate(scale_per_axis(scale, image.dim() - 2), start=2):
             p, q = nearest_fraction(factor)
             size = min(image.shape[axis], -(-self.input_size * p // q))
             image = image.narrow(axis, int(torch.randint(image.shape[axis] - size + 1, ())), size)
@@ -64,14 +72,16 @@ class RandomScaleCollate:
         """One scale."""
         return int(torch.randint(self.first + 1, self.last + 1, ())) / SCALE_UNITS
 
-    def draw_pair(self) -> tuple[float, float]:
-        """A scale for rows and one for columns."""
-        kind, scale = int(torch.randint(8, ())), self.draw()
-        if kind < 4:
-            return scale, scale
-        if kind < 6:
-            return scale, self.draw()
-        return (1.0, scale) if kind == 6 else (scale, 1.0)
+    def draw_axes(self) -> tuple[float, ...]:
+        """A scale for each axis."""
+        kind, scale = int(torch.randint(4, ())), self.draw()
+        if kind < 2:
+            return (scale,) * self.spatial_dims
+        if kind == 2:
+            return scale, *[self.draw() for _ in range(self.spatial_dims - 1)]
+        scales = [1.0] * self.spatial_dims
+        scales[int(torch.randint(self.spatial_dims, ()))] = scale
+        return tuple(scales)
 
 
 class ScaleGridDataset(Dataset):
@@ -82,9 +92,10 @@ class ScaleGridDataset(Dataset):
 
     Args:
         data: data set of dictionaries.
-        scales: scales of at least 1.
+        scales: scales of at least 1, one number or one for each axis.
         degradations: names of the degradations, if :class:`miassr_monai.engines.DegradeBatch` has several.
         skip: called with index, degradation and scale; true for what is to be left out.
+        keep_errors: of an item that cannot be loaded, hand out the exception as ``error`` instead of raising it.
 
     Raises:
         ValueError: when a scale is below 1 or not finite.
@@ -93,15 +104,20 @@ class ScaleGridDataset(Dataset):
     def __init__(
         self,
         data: Dataset,
-        scales: Sequence[float],
+        scales: Sequence[Scale],
         degradations: Sequence[str | None] = (None,),
         *,
-        skip: Callable[[int, str | None, float], bool] | None = None,
+        skip: Callable[[int, str | None, float | tuple[float, ...]], bool] | None = None,
+        keep_errors: bool = False,
     ) -> None:
-        for scale in scales:
-            nearest_fraction(scale)
+        # JSON has lists, which cannot be looked up.
+        chosen = [tuple(scale) if isinstance(scale, Sequence) else scale for scale in scales]
+        for scale in chosen:
+            for factor in scale if isinstance(scale, tuple) else [scale]:
+                nearest_fraction(factor)
         super().__init__(data)
-        grid = product(range(len(data)), degradations, scales)
+        self.keep_errors = keep_errors
+        grid = product(range(len(data)), degradations, chosen)
         self.grid = [place for place in grid if skip is None or not skip(*place)]
         self.latest: tuple[int, dict[str, Any]] | None = None
 
@@ -113,30 +129,54 @@ class ScaleGridDataset(Dataset):
         if self.latest is None or self.latest[0] != place:
             # The old one goes before the new one comes.
             self.latest = None
-            self.latest = place, self.data[place]
+            self.latest = place, self.load(place)
         added = {} if degradation is None else {"degradation": degradation}
         return {**self.latest[1], **added, "scale": scale, "index": place}
 
+    def load(self, place: int) -> dict[str, Any]:
+        """An item of the data set."""
+        try:
+            return self.data[place]
+        except Exception as error:
+            if not self.keep_errors:
+                raise
+            return {"error": error}
 
-def slices_collate(batch: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """``collate_fn`` that makes one batch of the slices of one volume.
+
+def volume_collate(batch: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """``collate_fn`` that makes a batch of one volume.
 
     Args:
         batch: a single item of a :class:`ScaleGridDataset` with a MetaTensor ``image`` ``(C, H, W, D)``.
 
     Returns:
-        ``image`` ``(D, C, H, W)``, the volume's file ``name``, and the item's ``scale``, ``index`` and ``degradation``.
+        ``image`` ``(1, C, H, W, D)``, the volume's file ``name``, and the item's ``scale``, ``index`` and
+        ``degradation``; or, of a volume that could not be loaded, ``error`` and the latter three.
 
     Raises:
         ValueError: when the batch holds more than one volume.
     """
     if len(batch) != 1:
         raise ValueError(
-            f"slices of one volume make a batch, but the data loader's batch_size is {len(batch)}: set it to 1."
+            f"a batch is of one volume here, but the data loader's batch_size is {len(batch)}: set it to 1."
         )
-    image = batch[0][CommonKeys.IMAGE]
-    return {
-        CommonKeys.IMAGE: image.as_tensor().movedim(-1, 0),
-        "name": str(image.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "volume")),
-        **{key: batch[0][key] for key in ("scale", "index", "degradation") if key in batch[0]},
-    }
+    collated = {key: batch[0][key] for key in ("scale", "index", "degradation", "error") if key in batch[0]}
+    if "error" not in collated:
+        image = batch[0][CommonKeys.IMAGE]
+        collated[CommonKeys.IMAGE] = image.as_tensor().unsqueeze(0)
+        collated["name"] = str(image.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "volume"))
+    return collated
+
+
+def slices_collate(batch: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """``collate_fn`` that makes one batch of the slices of one volume: :func:`volume_collate` with ``image`` ``(D, C,
+    H, W)``."""
+    collated = volume_collate(batch)
+    if CommonKeys.IMAGE in collated:
+        collated[CommonKeys.IMAGE] = as_slices(collated[CommonKeys.IMAGE])
+    return collated
+
+
+def as_slices(images: torch.Tensor) -> torch.Tensor:
+    """Volumes ``(N, C, H, W, D)`` as slices across their last axis ``(N * D, C, H, W)``; slices as they are."""
+    return images if images.dim() == 4 else images.movedim(-1, 1).flatten(0, 1)

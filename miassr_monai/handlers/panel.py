@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
+from miassr_monai.data import as_slices
+from miassr_monai.geometry import Scale, format_scale
+
 __all__ = ["ImagePanel", "draw_panel"]
 
 # The error that the map's last colour stands for, in units of the data range.
@@ -19,12 +22,12 @@ ERROR_SCALE = 0.1
 
 
 def draw_panel(
-    examples: Sequence[tuple[float | str, Mapping[str, torch.Tensor]]], methods: Sequence[str], path: str | os.PathLike
+    examples: Sequence[tuple[str, Mapping[str, torch.Tensor]]], methods: Sequence[str], path: str | os.PathLike
 ) -> None:
     """Draw a PNG with one row an example: input, each method, truth, and each method's error at a common colour scale.
 
     Args:
-        examples: scale or another name of the row, and images ``(H, W)``, by name: ``image`` (LR), ``label`` (truth)
+        examples: name of the row, such as its scale, and images ``(H, W)``, by name: ``image`` (LR), ``label`` (truth)
             and the methods.
         methods: which of the images are results.
         path: file to write.
@@ -37,9 +40,13 @@ def draw_panel(
     axes = figure.subplots(len(examples), len(titles), squeeze=False)
     for row, (label, images) in zip(axes, examples, strict=True):
         truth = images[CommonKeys.LABEL]
+        # All cover the same field of view, also an input whose axes have unequal scales.
+        extent = (0, truth.shape[0], 0, truth.shape[1])
         # Radiological view: the patient's front is up.
         for axis, key in zip(row, columns, strict=False):
-            axis.imshow(images[key].T.numpy(), cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="nearest")
+            axis.imshow(
+                images[key].T.numpy(), "gray", vmin=0, vmax=1, origin="lower", interpolation="nearest", extent=extent
+            )
         for axis, method in zip(row[len(columns) :], methods, strict=True):
             error = (images[method] - truth).abs()
             shown = axis.imshow(
@@ -47,7 +54,7 @@ def draw_panel(
             )
             decibel = -10 * torch.log10(F.mse_loss(images[method], truth)).item()
             axis.set_xlabel(f"{decibel:.1f} dB")
-        row[0].set_ylabel(label if isinstance(label, str) else f"scale {label:g}")
+        row[0].set_ylabel(label)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title)
     for axis in axes.flat:
@@ -66,19 +73,19 @@ class ImagePanel:
     Args:
         path: PNG file, written anew each time.
         methods: keys of the engine's output that hold predictions.
-        scales: the scales to show, or fewer where the evaluation has not all of them.
+        scales: the scales to show, in this order, or fewer where the evaluation has not all of them.
     """
 
     def __init__(
         self,
         path: str | os.PathLike,
         methods: Sequence[str] = (CommonKeys.PRED,),
-        scales: Sequence[float] = (2.0, 3.0, 4.0),
+        scales: Sequence[Scale] = (2.0, 3.0, 4.0),
     ) -> None:
         self.path = Path(path)
         self.methods = list(methods)
-        self.scales = list(scales)
-        self.examples: dict[float, dict[str, torch.Tensor]] = {}
+        self.scales = [format_scale(scale) for scale in scales]
+        self.examples: dict[str, dict[str, torch.Tensor]] = {}
 
     def attach(self, engine: Engine) -> None:
         """Collect slices during the run and draw at its end."""
@@ -93,14 +100,15 @@ class ImagePanel:
 
     def collect(self, engine: Engine) -> None:
         """Keep the middle slice if its scale is wanted and not yet there."""
-        scale = engine.state.batch["scale"]
+        scale = format_scale(engine.state.batch["scale"])
         if scale in self.scales and scale not in self.examples:
             output = engine.state.output
-            middle = len(output[CommonKeys.LABEL]) // 2
             names = [CommonKeys.IMAGE, CommonKeys.LABEL, *self.methods]
-            self.examples[scale] = {name: output[name][middle, 0].detach().float().cpu() for name in names}
+            slices = {name: as_slices(output[name]) for name in names}
+            self.examples[scale] = {name: s[len(s) // 2, 0].detach().float().cpu() for name, s in slices.items()}
 
     def draw(self) -> None:
         """Draw what was collected."""
-        if self.examples:
-            draw_panel(sorted(self.examples.items()), self.methods, self.path)
+        examples = [(f"scale {scale}", self.examples[scale]) for scale in self.scales if scale in self.examples]
+        if examples:
+            draw_panel(examples, self.methods, self.path)

@@ -12,6 +12,9 @@ from ignite.engine import Engine, Events
 from monai.metrics import PSNRMetric, SSIMMetric
 from monai.utils import CommonKeys
 
+from miassr_monai.data import as_slices
+from miassr_monai.geometry import format_scale
+
 __all__ = ["ScaleScores"]
 
 Row = dict[str, Any]
@@ -31,8 +34,8 @@ def mean_over_volumes(rows: Iterable[Row], measure: str) -> float:
 class ScaleScores:
     """Score every slice of a validation: peak signal-to-noise ratio and structural similarity, data range 1.
 
-    After the run, ``engine.state.metrics`` has ``psnr`` and ``ssim``, means over all scales, and ``psnr_x2.5`` and so
-    on for each scale.
+    After the run, ``engine.state.metrics`` has ``psnr`` and ``ssim``, means over all scales, and ``psnr_x2.5``,
+    ``psnr_x1x2`` and so on for each scale. Volumes are scored by their slices.
     """
 
     def __init__(self) -> None:
@@ -54,10 +57,10 @@ class ScaleScores:
 
     def score(self, engine: Engine) -> None:
         """Score the slices of one volume at one scale."""
-        truth = engine.state.output[CommonKeys.LABEL].float()
-        prediction = engine.state.output[CommonKeys.PRED].float()
+        truth = as_slices(engine.state.output[CommonKeys.LABEL]).float()
+        prediction = as_slices(engine.state.output[CommonKeys.PRED]).float()
         values = {name: metric(prediction, truth).flatten().tolist() for name, metric in self.metrics.items()}
-        place = {"name": engine.state.batch["name"], "scale": engine.state.batch["scale"]}
+        place = {"name": engine.state.batch["name"], "scale": format_scale(engine.state.batch["scale"])}
         for index in range(len(truth)):
             self.rows.append({**place, "slice": index, **{name: value[index] for name, value in values.items()}})
         for metric in self.metrics.values():
@@ -68,6 +71,6 @@ class ScaleScores:
         self.rows = [row for part in idist.all_gather(self.rows) for row in part]
         for measure in MEASURES:
             engine.state.metrics[measure] = mean_over_volumes(self.rows, measure)
-            for scale in sorted({row["scale"] for row in self.rows}):
+            for scale in dict.fromkeys(row["scale"] for row in self.rows):
                 chosen = [row for row in self.rows if row["scale"] == scale]
-                engine.state.metrics[f"{measure}_x{scale:g}"] = mean_over_volumes(chosen, measure)
+                engine.state.metrics[f"{measure}_x{scale}"] = mean_over_volumes(chosen, measure)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from monai.data import DataLoader, Dataset, MetaTensor
 from scipy import stats
 
-from miassr_monai.data import RandomScaleCollate, ScaleGridDataset, slices_collate
+from miassr_monai.data import RandomScaleCollate, ScaleGridDataset, as_slices, slices_collate, volume_collate
 
 
 def draw(collate, n):
@@ -57,6 +57,17 @@ def test_anisotropic_draws_are_half_equal_a_quarter_free_and_a_quarter_along_one
         assert share.mean() == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 4000))
     for scales in (rows[rows > 1], columns[columns > 1]):
         assert stats.kstest(scales, stats.uniform(1.5, 2.5).cdf).pvalue > 0.01
+
+
+def test_volumes_have_three_scales_of_which_a_quarter_is_along_one_axis_alone():
+    torch.manual_seed(0)
+    scales = draw(RandomScaleCollate(1.5, 4.0, anisotropic=True, spatial_dims=3), 4000)
+    equal, above = (np.ptp(scales, axis=1) == 0), (scales > 1).sum(1)
+    single = [(above == 1) & (scales[:, axis] > 1) for axis in range(3)]
+    for share, expected in ((equal, 1 / 2), (above == 3, 3 / 4), *((one, 1 / 12) for one in single)):
+        assert share.mean() == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 4000))
+    free = scales[~equal & (above == 3)]
+    assert all((free[:, a] != free[:, b]).all() for a, b in ((0, 1), (0, 2), (1, 2)))
 
 
 def test_samples_and_lists_of_samples_become_one_flat_batch():
@@ -109,7 +120,33 @@ def test_the_grid_ends_where_its_length_says():
         ScaleGridDataset(Dataset([{"image": "a"}]), [2.0, 3.0])[2]
 
 
-@pytest.mark.parametrize("scale", [0.5, math.nan, math.inf])
+def test_a_scale_of_the_grid_may_be_one_for_each_axis():
+    grid = ScaleGridDataset(Dataset([{"image": "a"}]), [2.0, [1, 2], (1.0, 1.0, 4.0)], skip=lambda *place: False)
+    assert [grid[i]["scale"] for i in range(3)] == [2.0, (1, 2), (1.0, 1.0, 4.0)]
+
+
+def load_b_only(item):
+    if item["image"] != "b":
+        raise OSError(f"{item['image']} is broken")
+    return item
+
+
+def test_an_item_that_cannot_be_loaded_is_an_error_or_says_so():
+    data = Dataset([{"image": name} for name in "abc"], load_b_only)
+    with pytest.raises(RuntimeError):
+        ScaleGridDataset(data, [2.0])[0]
+    grid = ScaleGridDataset(data, [2.0, 3.0], ["psf"], keep_errors=True)
+    for number, (index, scale) in enumerate(product(range(3), [2.0, 3.0])):
+        for collate in (slices_collate, volume_collate):
+            if index == 1:
+                assert grid[number] == {"image": "b", "degradation": "psf", "scale": scale, "index": 1}
+                continue
+            batch = collate([grid[number]])
+            assert "abc"[index] in str(batch.pop("error").__cause__ or batch)
+            assert batch == {"degradation": "psf", "scale": scale, "index": index}
+
+
+@pytest.mark.parametrize("scale", [0.5, math.nan, math.inf, (1.0, 0.5), [2.0, math.nan]])
 def test_impossible_scales_are_refused_in_the_grid(scale):
     with pytest.raises(ValueError, match="scale must be a finite number"):
         ScaleGridDataset(Dataset([{"image": "a"}]), [2.0, scale])
@@ -125,8 +162,26 @@ def test_the_slices_of_a_volume_become_a_batch():
     assert (batch["scale"], batch["name"]) == (2.5, "sub/a.nii")
 
 
+def test_a_volume_becomes_a_batch_of_its_own():
+    volume = torch.rand(2, 3, 4, 5)
+    meta = {"filename_or_obj": "sub/a.nii"}
+    batch = volume_collate([{"image": MetaTensor(volume, meta=meta), "scale": (1.0, 1.0, 4.0), "index": 7}])
+    assert type(batch["image"]) is torch.Tensor
+    torch.testing.assert_close(batch.pop("image"), volume[None], rtol=0, atol=0)
+    assert batch == {"scale": (1.0, 1.0, 4.0), "name": "sub/a.nii", "index": 7}
+
+
+def test_volumes_are_slices_across_their_last_axis():
+    volumes = torch.rand(2, 3, 4, 5, 6)
+    slices = as_slices(volumes)
+    for volume, index in product(range(2), range(6)):
+        torch.testing.assert_close(slices[6 * volume + index], volumes[volume, ..., index], rtol=0, atol=0)
+    assert as_slices(slices) is slices
+
+
 def test_a_volume_without_a_file_is_named_volume():
-    assert slices_collate([{"image": MetaTensor(torch.rand(1, 2, 2, 2)), "scale": 2.0}])["name"] == "volume"
+    for collate in (slices_collate, volume_collate):
+        assert collate([{"image": MetaTensor(torch.rand(1, 2, 2, 2)), "scale": 2.0}])["name"] == "volume"
 
 
 def test_a_loader_hands_out_each_volume_at_each_scale():
@@ -200,6 +255,15 @@ def test_each_axis_is_cropped_by_its_own_scale():
             assert size == min(whole, math.ceil(9 * Fraction(scale).limit_denominator(10_000)))
         kinds.add((batch["scale"][0] == 1, batch["scale"][1] == 1, sizes[0] == sizes[1]))
     assert {(True, False, False), (False, True, False), (False, False, False)} <= kinds
+
+
+def test_volumes_are_cropped_along_three_axes():
+    torch.manual_seed(0)
+    collate = RandomScaleCollate(1.5, 4.0, anisotropic=True, input_size=5, spatial_dims=3)
+    for _ in range(20):
+        batch = collate([{"image": torch.zeros(1, 30, 12, 25)}])
+        for size, whole, scale in zip(batch["image"].shape[2:], (30, 12, 25), batch["scale"], strict=True):
+            assert size == min(whole, math.ceil(5 * Fraction(scale).limit_denominator(10_000)))
 
 
 def test_every_part_of_a_patch_is_taken_alike():

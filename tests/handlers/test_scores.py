@@ -15,7 +15,8 @@ from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.networks import Bicubic
 from miassr_monai.transforms import paper_degradation
 
-SCALES = [2.0, 2.5]
+SCALES = [2.5, 2.0, (1.0, 2.0)]
+NAMES = {2.5: "2.5", 2.0: "2", (1.0, 2.0): "1x2"}
 SLICES = {"a.nii.gz": 2, "b.nii.gz": 3}
 
 
@@ -49,7 +50,7 @@ def evaluation():
     images = {}
 
     def keep(engine):
-        key = engine.state.batch["name"].removeprefix("/data/"), engine.state.batch["scale"]
+        key = engine.state.batch["name"].removeprefix("/data/"), NAMES[engine.state.batch["scale"]]
         images[key] = engine.state.output["label"][:, 0].numpy(), engine.state.output["pred"][:, 0].numpy()
 
     evaluator.add_event_handler(Events.ITERATION_COMPLETED, keep)
@@ -92,7 +93,7 @@ def test_metrics_are_means_over_volumes_of_means_over_slices(evaluation):
     expected = {}
     for measure, values in truth(images).items():
         expected[measure] = mean_over_volumes(values)
-        expected |= {f"{measure}_x{scale:g}": mean_over_volumes(values, scale) for scale in SCALES}
+        expected |= {f"{measure}_x{scale}": mean_over_volumes(values, scale) for scale in NAMES.values()}
     assert evaluator.state.metrics == pytest.approx(expected, abs=1e-4)
 
 
@@ -120,6 +121,14 @@ def make_batch(errors, name="a", scale=2.0):
     label = torch.rand(len(errors), 1, 12, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     prediction = label + torch.tensor(errors, dtype=torch.float64).view(-1, 1, 1, 1)
     return {"name": name, "scale": scale, "output": {"label": label, "pred": prediction}}
+
+
+def test_volumes_are_scored_by_their_slices():
+    batch = make_batch([0.1, 0.01, 0.001])
+    slices, rows = score([batch])[1], batch["output"]
+    batch["output"] = {key: images.movedim(0, -1).unsqueeze(0) for key, images in rows.items()}
+    assert score([batch])[1] == pytest.approx(slices)
+    assert slices["psnr"] == pytest.approx((20 + 40 + 60) / 3, abs=1e-3)
 
 
 def test_slices_without_any_error_have_no_psnr_but_count_as_similar():
