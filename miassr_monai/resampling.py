@@ -17,6 +17,7 @@ from miassr_monai.geometry import axis_scales, downscaled_size, nearest_fraction
 __all__ = [
     "bicubic_axis",
     "bicubic_downsample",
+    "bicubic_rescale",
     "bicubic_upscale",
     "gaussian_downsample",
     "kspace_downsample",
@@ -168,6 +169,35 @@ def linear_upscale(
 ) -> torch.Tensor:
     """Bilinear interpolation of ``(..., h, w)`` to the pixels that ``bicubic_upscale`` makes."""
     return upscale(image, scale, origin, cubic=False)
+
+
+def rescale_matrix(size: int, done: int, scale: float, origin: int) -> torch.Tensor | None:
+    """Matrix of an axis of which ``size`` samples at scale ``done`` are given; ``None`` at that scale."""
+    p, q = nearest_fraction(scale)
+    if p == done * q:
+        return None
+    first, end = upscaled_range(size // done, p, q, origin)
+    return cubic_matrix(size, end - first, done * q, p, done * origin, first)
+
+
+def bicubic_rescale(
+    image: torch.Tensor, done: int, scale: float | tuple[float, float], origin: tuple[int, int] = (0, 0)
+) -> torch.Tensor:
+    """Bicubic interpolation of an image that has been upscaled by a whole number, to another scale.
+
+    Args:
+        image: ``(..., done * h, done * w)``.
+        done: samples of the image per LR sample.
+        scale: wanted samples per LR sample, one or one for each axis; there is no anti-aliasing below ``done``.
+        origin: of a part of an image, the LR sample of the whole at which it begins.
+
+    Returns:
+        The HR pixels that lie wholly within the part: ``(..., floor(s h), floor(s w))`` of a whole image.
+    """
+    row_scale, column_scale = axis_scales(scale)
+    rows = rescale_matrix(image.size(-2), done, row_scale, origin[0])
+    columns = rescale_matrix(image.size(-1), done, column_scale, origin[1])
+    return apply_matrices(image, rows, columns)
 
 
 def bicubic_axis(image: torch.Tensor, axis: int, size: int, done: float, scale: float) -> torch.Tensor:

@@ -1,6 +1,26 @@
 """Small networks for tests."""
 
+import torch
+
+from miassr_monai import networks
 from miassr_monai.networks import EDSR, MetaSRGenerator
+
+# Every trunk of the package, as small as it can be with each of its parts twice.
+SMALL_TRUNKS = {
+    "EDSR": {"width": 4, "depth": 2},
+    "SRResNet": {"width": 4, "depth": 2},
+}
+
+
+def small_trunk(name="EDSR", spatial_dims=2, in_channels=1, **options):
+    """A trunk in evaluation mode whose batch norm, if it has one, has seen images."""
+    trunk = getattr(networks, name)(spatial_dims, in_channels, **{**SMALL_TRUNKS[name], **options})
+    for module in trunk.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            torch.nn.init.normal_(module.running_mean, 0.0, 0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+            torch.nn.init.uniform_(module.weight, 0.5, 2.0)
+    return trunk.eval()
 
 
 def small_generator(in_channels=1, *, width=4, depth=2, hidden_channels=8, **options):

@@ -7,7 +7,13 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miassr_monai.resampling import bicubic_downsample, bicubic_upscale, gaussian_downsample, linear_upscale
+from miassr_monai.resampling import (
+    bicubic_downsample,
+    bicubic_rescale,
+    bicubic_upscale,
+    gaussian_downsample,
+    linear_upscale,
+)
 
 FRACTIONAL = [1.1, 1.5, 2.3, 2.5, 2.7, math.pi, 3.7]
 SCALES = pytest.mark.parametrize("scale", [1, 2, 3, 4, *FRACTIONAL])
@@ -218,3 +224,32 @@ def test_autocast_leaves_the_weights_their_digits(resample):
     image = torch.rand(1, 12, 13)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(resample(image, 2.3), resample(image.double(), 2.3).float(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("done", "scale"), [(2, 1.5), (2, 1.0), (3, 2.5), (4, 3.5), (4, 2.0)])
+def test_rescaling_is_that_of_pytorch_where_the_image_fits_the_scale(done, scale):
+    image = random_image(1, 2, 6 * done, 4 * done)
+    expected = F.interpolate(image, size=(int(6 * scale), int(4 * scale)), mode="bicubic", align_corners=False)
+    torch.testing.assert_close(bicubic_rescale(image, done, scale), expected, rtol=0, atol=1e-12)
+
+
+@AXES
+@pytest.mark.parametrize(("done", "scale"), [(2, 1.1), (3, 2.3), (4, math.pi)])
+def test_rescaling_puts_a_ramp_at_the_positions_of_the_scale(done, scale, axis):
+    # In samples of the finer image, which is one LR sample wide.
+    image = ramp_image(20 * done, axis).narrow(-1 if axis == -2 else -2, 0, done)
+    fine = bicubic_rescale(image, done, (scale, float(done)) if axis == -2 else (float(done), scale))
+    expected = positions(math.floor(20 * exact(scale)), done / exact(scale))
+    values, expected = inner(fine.movedim(axis, -1)[0, 0, 0], expected, 20 * done, 2)
+    torch.testing.assert_close(values, keys_ramp(expected), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.1, 2.0, 2.3, math.pi / 2])
+def test_a_part_is_rescaled_as_in_the_whole(scale):
+    done, image = 3, random_image(1, 1, 60, 60)
+    part = bicubic_rescale(image[..., 12:, 15:], done, scale, origin=(4, 5))
+    whole = bicubic_rescale(image, done, scale)
+    # What begins two LR samples off the cut.
+    top, left = (math.ceil(n * exact(scale)) for n in (4, 5))
+    row, column = (math.ceil(n * exact(scale)) for n in (6, 7))
+    torch.testing.assert_close(part[..., row - top :, column - left :], whole[..., row:, column:], rtol=0, atol=1e-12)

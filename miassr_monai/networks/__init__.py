@@ -7,8 +7,9 @@ from miassr_monai.networks.grow import grow
 from miassr_monai.networks.inception import InceptionFeatures
 from miassr_monai.networks.linear import Linear
 from miassr_monai.networks.network import Generator, Network, Trunk
-from miassr_monai.networks.trunks import EDSR
-from miassr_monai.networks.upscalers import MetaUpscale
+from miassr_monai.networks.sub_pixel_generator import SubPixelGenerator
+from miassr_monai.networks.trunks import EDSR, SRResNet
+from miassr_monai.networks.upscalers import MetaUpscale, SubPixel
 from miassr_monai.networks.vgg import VGG19Features
 from miassr_monai.networks.weights import load_network, load_weights
 
@@ -22,6 +23,9 @@ __all__ = [
     "MetaSRGenerator",
     "MetaUpscale",
     "Network",
+    "SRResNet",
+    "SubPixel",
+    "SubPixelGenerator",
     "Trunk",
     "VGG19Features",
     "grow",

@@ -28,10 +28,10 @@ def grow(network: MetaSRGenerator, smaller: MetaSRGenerator) -> MetaSRGenerator:
     Raises:
         ValueError: when ``smaller`` is not smaller, or of another form.
     """
+    if not all(isinstance(net, MetaSRGenerator) and isinstance(net.trunk, EDSR) for net in (network, smaller)):
+        raise ValueError("only a MetaSRGenerator with an EDSR trunk can grow: give weights of the network itself.")
     width, smaller_width = network.meta_upscale.in_channels, smaller.meta_upscale.in_channels
     depth, smaller_depth = len(network.trunk.body) - 1, len(smaller.trunk.body) - 1
-    if not (isinstance(network.trunk, EDSR) and isinstance(smaller.trunk, EDSR)):
-        raise ValueError("only generators with an EDSR trunk can grow: give weights of the network itself.")
     form, smaller_form = (
         (net.in_channels, net.skip, net.meta_upscale.projection, net.meta_upscale.hidden.weight.shape)
         for net in (network, smaller)

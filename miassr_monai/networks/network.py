@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -64,9 +64,20 @@ class Trunk(Network):
         in_channels: channels of the image.
         out_channels: channels of the features.
         halo: how many pixels around its own a feature depends on.
+        batch_norm: whether it normalises over the batch, and a sub-pixel tail is to do so, too.
+        scales: whole scales that it has layers of its own for; its ``forward`` then takes one of them after the image.
     """
 
-    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, halo: int) -> None:
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        halo: int,
+        batch_norm: bool = False,
+        scales: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims must be 2 (slices) or 3 (volumes), got {spatial_dims}.")
@@ -76,6 +87,8 @@ class Trunk(Network):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.halo = halo
+        self.batch_norm = batch_norm
+        self.scales = tuple(scales)
 
     def channels_last(self) -> None:
         """Lay the channels of all weights together: convolutions are faster so, in training and inference."""

@@ -4,11 +4,19 @@ from copy import deepcopy
 
 import pytest
 import torch
-from make import small_generator
+import torch.nn.functional as F
+from make import SMALL_TRUNKS, small_generator, small_trunk
 
-from miassr_monai.networks import EDSR, MetaSRGenerator
+from miassr_monai import networks
+from miassr_monai.networks import EDSR, MetaSRGenerator, SubPixelGenerator, Trunk, load_network
 from miassr_monai.networks.network import read_definition
 
+GENERATORS = {
+    "meta-upscale": lambda trunk: MetaSRGenerator(trunk, hidden_channels=8, skip="bicubic"),
+    "sub-pixel": lambda trunk: SubPixelGenerator(trunk, scales=[2]),
+}
+EACH_TRUNK = pytest.mark.parametrize("name", SMALL_TRUNKS)
+EACH_GENERATOR = pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
 EXPECTED = {
     "network": "MetaSRGenerator",
     "trunk": {
@@ -68,9 +76,80 @@ def test_attributes_say_how_a_network_is_to_be_used():
         ({"spatial_dims": 1}, "spatial_dims must be 2 .slices. or 3 .volumes., got 1"),
         ({"in_channels": 0}, "a trunk needs at least one channel, got 0 and 64"),
         ({"width": 0}, "a trunk needs at least one channel, got 1 and 0"),
-        ({"depth": 0}, "depth must be at least 1 residual block, got 0"),
+        ({"depth": 0}, "depth must be at least 1, got 0"),
     ],
 )
 def test_a_trunk_that_cannot_be_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         EDSR(**arguments)
+
+
+def test_every_trunk_is_tested_here():
+    trunks = {
+        name
+        for name in networks.__all__
+        if isinstance(value := getattr(networks, name), type) and value is not Trunk and issubclass(value, Trunk)
+    }
+    assert trunks == set(SMALL_TRUNKS)
+
+
+@EACH_TRUNK
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_a_feature_depends_on_what_the_halo_reaches_and_on_no_less(name, spatial_dims):
+    torch.manual_seed(0)
+    trunk = small_trunk(name, spatial_dims, 2).double()
+    middle, size = trunk.halo + 1, [2 * trunk.halo + 3] + [3] * (spatial_dims - 1)
+    x = torch.rand(1, 2, *size, dtype=torch.float64, requires_grad=True)
+    features = trunk(x)
+    assert features.shape == (1, trunk.out_channels, *size)
+    (features[0, :, middle] * torch.randn_like(features[0, :, middle])).sum().backward()
+    seen = (x.grad != 0).flatten(3).any(3).flatten(0, 1).any(0).nonzero().flatten()
+    assert (int(seen.min()), int(seen.max())) == (1, 2 * trunk.halo + 1)
+
+
+@EACH_TRUNK
+@EACH_GENERATOR
+@torch.no_grad()
+def test_a_part_is_that_of_the_whole_the_halo_off_the_cut(name, make):
+    torch.manual_seed(0)
+    network = make(small_trunk(name)).double().eval()
+    halo, begin, size = network.halo, 3, 2 * network.halo + 6
+    x = torch.rand(1, 1, size + 5, size, dtype=torch.float64)
+    part = network(x[:, :, begin : begin + size], 2.0, origin=(begin, 0))
+    expected = network(x, 2.0)[:, :, 2 * (begin + halo) : 2 * (begin + size - halo)]
+    torch.testing.assert_close(part[:, :, 2 * halo : -2 * halo], expected, rtol=0, atol=1e-12)
+
+
+@EACH_TRUNK
+@EACH_GENERATOR
+@torch.no_grad()
+def test_a_file_is_enough_to_make_the_network_again_and_to_script_it(tmp_path, name, make):
+    torch.manual_seed(0)
+    network = make(small_trunk(name, in_channels=2)).eval()
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    loaded = load_network(tmp_path / "model.pt").eval()
+    assert type(loaded) is type(network) and type(loaded.trunk) is type(network.trunk)
+    scripted, x = torch.jit.script(loaded), torch.rand(1, 2, 6, 5)
+    for scale in (1.0, 1.7, 2.0):
+        expected = network(x, scale)
+        assert torch.equal(loaded(x, scale), expected)
+        torch.testing.assert_close(scripted(x, scale), expected, rtol=0, atol=1e-6)
+
+
+@EACH_TRUNK
+@EACH_GENERATOR
+def test_a_few_steps_of_training_learn_to_sharpen(name, make):
+    torch.manual_seed(0)
+    network = make(small_trunk(name)).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    target = F.interpolate(torch.rand(4, 1, 6, 6), scale_factor=4, mode="bicubic")
+    image = F.avg_pool2d(target, 2)
+    losses = []
+    for _ in range(40):
+        loss = F.l1_loss(network(image, 2.0), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert losses[-1] < 0.7 * losses[0]

@@ -1,4 +1,4 @@
-"""EDSR trunk: features of an image at the resolution of the image."""
+"""EDSR trunk: residual blocks without normalisation."""
 
 from __future__ import annotations
 
@@ -7,33 +7,18 @@ from monai.networks.layers import Conv
 from torch import nn
 
 from miassr_monai.networks.network import Trunk
+from miassr_monai.networks.trunks.blocks import ResidualBlock, require_positive
 
 __all__ = ["EDSR"]
 
 
-class ResidualBlock(nn.Module):
-    """Convolution, LeakyReLU, convolution, added to the input."""
-
-    def __init__(self, spatial_dims: int, channels: int, negative_slope: float, residual_scale: float) -> None:
-        super().__init__()
-        conv = Conv[Conv.CONV, spatial_dims]
-        self.body = nn.Sequential(
-            conv(channels, channels, 3, padding=1),
-            nn.LeakyReLU(negative_slope, inplace=True),
-            conv(channels, channels, 3, padding=1),
-        )
-        self.residual_scale = residual_scale
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.add(x, self.body(x), alpha=self.residual_scale)
-
-
 class EDSR(Trunk):
-    """EDSR-lite trunk without batch normalisation (Lim et al., CVPRW 2017; as used by MIASSR, Zhu et al. 2021).
+    """EDSR trunk without batch normalisation (Lim et al., CVPRW 2017; lite, as used by MIASSR, Zhu et al. 2021).
 
     A convolution to ``width`` channels, ``depth`` residual blocks, a convolution, and a skip from the first to the
     last. Weights start Kaiming-uniform (PyTorch's default, ``a = sqrt(5)``), with which the sum over residual blocks
-    stays of the size of the input.
+    stays of the size of the input. The defaults are MIASSR's; EDSR as published has ``width=256``, ``depth=32``,
+    ``negative_slope=0`` (a ReLU) and ``residual_scale=0.1``.
 
     Args:
         spatial_dims: 2 or 3.
@@ -58,12 +43,14 @@ class EDSR(Trunk):
         residual_scale: float = 1.0,
     ) -> None:
         super().__init__(spatial_dims, in_channels, width, halo=2 * depth + 2)
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1 residual block, got {depth}.")
+        require_positive(depth=depth)
         conv = Conv[Conv.CONV, spatial_dims]
+        activation = nn.LeakyReLU(negative_slope, inplace=True)
         self.head = conv(in_channels, width, 3, padding=1)
-        blocks = [ResidualBlock(spatial_dims, width, negative_slope, residual_scale) for _ in range(depth)]
-        self.body = nn.Sequential(*blocks, conv(width, width, 3, padding=1))
+        self.body = nn.Sequential(
+            *[ResidualBlock(spatial_dims, width, activation, residual_scale=residual_scale) for _ in range(depth)],
+            conv(width, width, 3, padding=1),
+        )
         self.channels_last()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
