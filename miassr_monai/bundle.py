@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-import sysconfig
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["built_in_models", "default_bundle", "file_hash", "find_model"]
+__all__ = ["INTERPOLATIONS", "built_in_models", "default_bundle", "file_hash", "find_model"]
 
+# Models without weights.
+INTERPOLATIONS = ("bicubic", "linear")
 WEIGHTS = Path("models") / "model.pt"
 METADATA = Path("configs") / "metadata.json"
 
@@ -21,8 +24,9 @@ def default_bundle() -> Path:
     Raises:
         FileNotFoundError: when it was not installed with the package.
     """
-    checkout = Path(__file__).parents[1] / "bundle"
-    for folder in (checkout, Path(sysconfig.get_path("data")) / "share" / "miassr_monai" / "bundle"):
+    package = Path(__file__).parent
+    # In a checkout it lies beside the package, and setup.py puts it inside.
+    for folder in (package.parent / "bundle", package / "built_in"):
         if (folder / METADATA).is_file():
             return folder
     raise FileNotFoundError("the bundle was not installed with miassr_monai: give the path of a bundle or of weights.")
@@ -50,7 +54,7 @@ def find_model(source: str | os.PathLike | None = None) -> tuple[Path, dict[str,
 
     Raises:
         FileNotFoundError: when there are no weights.
-        ValueError: when the bundle's metadata cannot be read.
+        ValueError: when the bundle's metadata cannot be read, see :func:`read_metadata`.
     """
     named = built_in_models()
     path = default_bundle() if source is None else named.get(source, Path(source))
@@ -66,10 +70,62 @@ def find_model(source: str | os.PathLike | None = None) -> tuple[Path, dict[str,
     # Weights that a training left elsewhere in a bundle's folder are not those that its metadata describes.
     if folder.name != WEIGHTS.parent.name or not metadata.is_file():
         return path, {}
+    return path, read_metadata(metadata)
+
+
+def is_text(value: Any) -> bool:
+    """Whether it is text."""
+    return isinstance(value, str)
+
+
+def are_texts(value: Any) -> bool:
+    """Whether it is a list of text."""
+    return isinstance(value, list) and all(map(is_text, value))
+
+
+def is_range(value: Any) -> bool:
+    """Whether it is two finite numbers, the lower one first."""
+    # A truth value is an integer to Python.
+    numbers = isinstance(value, list) and all(type(v) in (int, float) and math.isfinite(v) for v in value)
+    return numbers and len(value) == 2 and value[0] <= value[1]
+
+
+# What is read of a bundle's metadata, and what it must be.
+FIELDS = {"name": is_text, "version": is_text, "intended_use": is_text}
+TRAINED_FOR = {
+    "scales": is_range,
+    "spacing_mm": is_range,
+    "modalities": are_texts,
+    "degradations": are_texts,
+    "consistency": is_text,
+    "license": is_text,
+}
+SHOWN = {is_text: "text", are_texts: "a list of texts", is_range: "two numbers, the lower one first"}
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata of a bundle.
+
+    Raises:
+        ValueError: when the file is not valid JSON, or what is read of it is of another kind.
+    """
     try:
-        return path, json.loads(metadata.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{metadata} is not valid JSON ({error}): restore it.") from error
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): restore it.") from error
+    check_fields(path, metadata, FIELDS)
+    check_fields(path, metadata.get("trained_for", {}), TRAINED_FOR)
+    return metadata
+
+
+def check_fields(path: Path, values: Any, fields: Mapping[str, Callable[[Any], bool]]) -> None:
+    """Refuse metadata that are no dictionary or hold a value of the wrong kind."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds {json.dumps(values)[:40]} where names and values belong: restore it.")
+    for name, check in fields.items():
+        if name in values and not check(values[name]):
+            shown = json.dumps(values[name])[:40]
+            raise ValueError(f"{path} has the value {shown} for {name!r}, which must be {SHOWN[check]}: restore it.")
 
 
 def file_hash(path: Path) -> str:

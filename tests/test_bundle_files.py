@@ -75,10 +75,10 @@ def test_what_is_missing_is_named(folder, monkeypatch):
 def test_the_default_is_the_checkouts_bundle_or_else_the_installed_one(folder, monkeypatch, tmp_path_factory):
     metadata = json.loads((default_bundle() / "configs/metadata.json").read_text())
     assert metadata["name"].startswith("MIASSR")
-    prefix = tmp_path_factory.mktemp("prefix")
-    installed = prefix / "share/miassr_monai/bundle"
-    monkeypatch.setattr(bundle, "__file__", str(prefix / "lib/miassr_monai/bundle.py"))
-    monkeypatch.setattr(bundle.sysconfig, "get_path", lambda name: {"data": str(prefix)}[name])
+    # Wherever an installation is put, the bundle lies inside the package.
+    package = tmp_path_factory.mktemp("anywhere") / "miassr_monai"
+    installed = package / "built_in"
+    monkeypatch.setattr(bundle, "__file__", str(package / "bundle.py"))
     with pytest.raises(FileNotFoundError, match="the bundle was not installed with miassr_monai: give the path"):
         default_bundle()
     assert built_in_models() == {}
@@ -86,6 +86,63 @@ def test_the_default_is_the_checkouts_bundle_or_else_the_installed_one(folder, m
     folder.rename(installed)
     assert default_bundle() == installed
     assert find_model() == (installed / "models/model.pt", {"name": "Größe"})
+
+
+TRAINED = {"scales": [1, 4.0], "spacing_mm": [0.5, 0.5], "modalities": ["MR"], "license": "CC0", "consistency": "psf"}
+
+
+def test_metadata_of_the_right_kinds_are_read(folder):
+    metadata = {"name": "brains", "version": "1.0", "intended_use": "research", "trained_for": TRAINED, "task": [1]}
+    for written in (metadata, {}, {"trained_for": {}}, {"network_data_format": None}):
+        (folder / "configs/metadata.json").write_text(json.dumps(written))
+        assert find_model(folder)[1] == written
+
+
+@pytest.mark.parametrize(
+    "metadata, message",
+    [
+        *((value, f"holds {json.dumps(value)} where names") for value in ([], "text", 3, None, True)),
+        *(({name: 3}, f"has the value 3 for '{name}', which must be text") for name in ("name", "version")),
+        *(({"trained_for": value}, "where names and values belong") for value in ([], "text", 3, None)),
+        *(
+            (
+                {"trained_for": {name: value}},
+                f"for '{name}', which must be two numbers, the lower one first: restore it",
+            )
+            for name in ("scales", "spacing_mm")
+            for value in (None, 3, "14", [1], [1, 2, 3], ["1", "4"], [4, 1], [True, 4], {"1": 4}, [[1], [4]])
+        ),
+        *(
+            ({"trained_for": {name: value}}, f"for '{name}', which must be a list of texts")
+            for name in ("modalities", "degradations")
+            for value in (None, "MR", [1], [None], {"MR": 1})
+        ),
+        *(
+            ({"trained_for": {name: value}}, f"for '{name}', which must be text")
+            for name in ("license", "consistency")
+            for value in (None, 3, ["psf"])
+        ),
+    ],
+)
+def test_metadata_of_the_wrong_kinds_are_refused_in_a_sentence(folder, metadata, message):
+    path = folder / "configs/metadata.json"
+    path.write_text(json.dumps(metadata))
+    with pytest.raises(ValueError) as caught:
+        find_model(folder)
+    assert str(caught.value).startswith(f"{path} h") and message in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999"])
+def test_a_range_that_is_not_finite_is_refused(folder, value):
+    (folder / "configs/metadata.json").write_text(f'{{"trained_for": {{"scales": [1, {value}]}}}}')
+    with pytest.raises(ValueError, match="which must be two numbers, the lower one first"):
+        find_model(folder)
+
+
+def test_json_that_is_nested_without_end_is_refused(folder):
+    (folder / "configs/metadata.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="is not valid JSON"):
+        find_model(folder)
 
 
 def test_nothing_heavy_is_imported():

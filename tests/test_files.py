@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from miassr_monai.files import save_atomically, whole_file
+from miassr_monai.files import HOST, check_apart, check_new, is_running, save_atomically, whole_file
 
 
 def names(folder):
@@ -128,3 +128,55 @@ def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path):
 def test_nothing_heavy_is_imported_until_something_is_saved():
     code = "import sys, miassr_monai.files; print([m for m in ('torch', 'monai', 'numpy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def orphan(folder, process, host=HOST):
+    path = folder / f".{host}.{process}.partial.a.nii.gz"
+    path.write_bytes(b"a half")
+    return path
+
+
+def test_what_killed_processes_have_left_is_removed_and_no_other_file(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert is_running(os.getpid()) and is_running(os.getppid()) and not is_running(ended.pid)
+    assert not is_running(10**30)
+    gone = orphan(tmp_path, ended.pid), orphan(tmp_path, 10**30)
+    kept = orphan(tmp_path, os.getppid()), orphan(tmp_path, ended.pid, "elsewhere"), tmp_path / ".1.partial.mine"
+    kept[-1].write_bytes(b"")
+    (tmp_path / f".{HOST}.{ended.pid}.partial.folder").mkdir()
+    with whole_file(tmp_path / "b.json") as partial:
+        partial.write_text("whole")
+    assert not any(path.exists() for path in gone) and all(path.exists() for path in kept)
+
+
+def test_a_file_may_be_written_where_nothing_is(tmp_path, monkeypatch):
+    (tmp_path / "old").write_bytes(b"mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    check_new(tmp_path / "new")
+    monkeypatch.chdir(tmp_path)
+    check_new("new")
+    for name in ("old", "link"):
+        with pytest.raises(FileExistsError, match=f"{name} exists already: give another name, or --overwrite"):
+            check_new(tmp_path / name)
+        check_new(tmp_path / name, overwrite=True)
+    with pytest.raises(IsADirectoryError, match="is a folder: give the name of a file"):
+        check_new(tmp_path, overwrite=True)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere to write a in: make it first"):
+        check_new("nowhere/a")
+
+
+def test_files_that_are_one_under_several_names_are_not_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").write_bytes(b"mine")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to("in")
+    os.link("in", "hard")
+    (tmp_path / "to_new").symlink_to("new")
+    check_apart(["out", tmp_path / "report", "sub/in"], ["in", "none"])
+    for name in ("in", tmp_path / "in", "sub/../in", "link", "hard"):
+        with pytest.raises(ValueError, match="is read by this very command: give another name for the result"):
+            check_apart(["out", name], ["in"])
+    for first, second in (("new", "new"), ("new", "./new"), ("new", "to_new"), ("to_new", "sub/../new")):
+        with pytest.raises(ValueError, match=f"{second}.* would be written twice by this very command"):
+            check_apart([first, second], ["in"])

@@ -16,8 +16,9 @@ __all__ = ["main", "make_parser"]
 
 EPILOG = """examples:
   miassr upscale t1.nii.gz t1_fine.nii.gz --scale 2.5
-  miassr upscale dicom_folder fine.nii.gz --spacing 0.5 0.5 --window -160 240
+  miassr upscale dicom_folder fine.nii.gz --spacing 0.5x0.5 --window -160 240
   miassr upscale folder_of_volumes folder_of_results --scale 2 --report report.json
+  miassr upscale folder_of_volumes folder_of_results --scale 2x2x3 --skip-existing
   miassr evaluate folder_of_volumes folder_of_report --model mine=model.pt
 
 exit codes: 0 done, 1 unexpected error, 2 bad input or arguments, 130 interrupted
@@ -47,8 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     args = make_parser().parse_args(arguments)
     if threading.current_thread() is threading.main_thread():
-        # As Ctrl-C does, so that files that are half written are removed.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for name in ("SIGTERM", "SIGHUP"):
+            # As Ctrl-C does, so that files that are half written are removed; but nohup's wish is respected.
+            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
+                signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         return args.run(args)
     except (ValueError, OSError) as error:

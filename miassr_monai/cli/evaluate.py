@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from miassr_monai.bundle import default_bundle
-from miassr_monai.cli.arguments import check_new, number
+from miassr_monai.cli.arguments import number
+from miassr_monai.files import check_new
 
 __all__ = ["add_parser"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from miassr_monai.bundle import built_in_models, file_hash, find_model
+from miassr_monai.bundle import INTERPOLATIONS, built_in_models, file_hash, find_model
 
 __all__ = ["add_parser"]
 
@@ -13,12 +13,17 @@ __all__ = ["add_parser"]
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser("info", help="show the model: scales, training spacing, licence")
-    parser.add_argument("--model", metavar="PATH", help="bundle folder, weights, or 'small'; default: built in")
+    parser.add_argument(
+        "--model", metavar="PATH", help="bundle folder, weights, or a name: 'small', 'bicubic'; default: built in"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """``miassr info``: what the model is and what it was made for."""
+    if args.model in INTERPOLATIONS:
+        print(f"{args.model} interpolation, which has no weights and is for any scale, spacing and modality")
+        return 0
     path, metadata = find_model(args.model)
     trained = metadata.get("trained_for", {})
     unknown = "unknown"

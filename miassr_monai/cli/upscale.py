@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miassr_monai.cli.arguments import check_new, number
+from miassr_monai.bundle import INTERPOLATIONS, find_model
+from miassr_monai.cli.arguments import number, number_per_axis
+from miassr_monai.cli.jobs import Job, check_jobs, find_jobs, reports_so_far
+from miassr_monai.volume_files import DTYPES
 
 if TYPE_CHECKING:
     from miassr_monai.prediction import Predictor
@@ -25,46 +29,119 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "upscale",
         help="super-resolve a volume, a DICOM series or a folder of volumes",
-        usage="miassr upscale IN OUT (--scale S [S ...] | --spacing MM [MM ...]) [other options]",
+        usage="miassr upscale IN OUT (--scale S | --spacing MM) [other options]",
     )
-    parser.add_argument("input", type=Path, metavar="IN", help="NIfTI, Analyze or NRRD file, or a folder")
+    parser.add_argument(
+        "input", type=Path, metavar="IN", help="NIfTI, Analyze or NRRD file, DICOM folder, or a folder of these"
+    )
     parser.add_argument("output", type=Path, metavar="OUT", help="NIfTI file, or a folder for a folder of volumes")
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument(
-        "--scale", type=number, nargs="+", metavar="S", help="of a slice's two axes; or one for each axis"
+        "--scale", type=number_per_axis, metavar="S", help="such as 2.5, of a slice's two axes; or of each axis: 2x2x3"
     )
-    size.add_argument("--spacing", type=number, nargs="+", metavar="MM", help="wanted, of all axes; or one for each")
+    size.add_argument(
+        "--spacing", type=number_per_axis, metavar="MM", help="wanted, such as 0.5, of all axes; or of each: 0.5x0.5x3"
+    )
     parser.add_argument(
         "--model", metavar="PATH", help="bundle folder, weights, or a name: 'small', 'bicubic'; default: built in"
     )
     parser.add_argument("--window", type=number, nargs=2, metavar=("LOW", "HIGH"), help="Hounsfield units, for CT")
-    parser.add_argument("--slice-axis", type=int, choices=(0, 1, 2), help="default: that of the largest spacing")
+    parser.add_argument(
+        "--slice-axis", type=int, choices=(0, 1, 2), help="default: the one whose spacing is unlike the others"
+    )
     parser.add_argument(
         "--consistency", choices=("report", "project", "off"), default="report", help="'project' corrects the output"
     )
     parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0; default: a GPU if there is one")
     parser.add_argument("--amp", action="store_true", help="run the network in bfloat16")
     parser.add_argument("--tile-size", type=int, default=512, metavar="N", help="LR pixels; less needs less memory")
+    parser.add_argument(
+        "--dtype",
+        choices=("input", *DTYPES),
+        metavar="TYPE",
+        help="'input', int16, ...: rounded and clipped; default: float32",
+    )
     parser.add_argument("--report", type=Path, metavar="JSON", help="write what was done; a list for a folder")
     parser.add_argument("--preview", type=Path, metavar="PNG", help="draw the middle slice of the first result")
     parser.add_argument("--strict", action="store_true", help="make warnings errors")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+    there.add_argument("--skip-existing", action="store_true", help="go on with a folder: leave results that are there")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """``miassr upscale``: super-resolve one volume, or each volume of a folder."""
+    jobs, many = find_jobs(args.input, args.output)
+    check_jobs(
+        jobs,
+        others=[path for path in (args.report, args.preview) if path is not None],
+        weights=None if args.model in INTERPOLATIONS else find_model(args.model)[0],
+        folder=args.output if many else None,
+        overwrite=args.overwrite,
+        skip_existing=args.skip_existing,
+    )
+    reports = reports_so_far(args.report, jobs) if many and args.skip_existing else []
+    left = [job for job in jobs if not (args.skip_existing and job.target.exists())]
+    if len(left) < len(jobs) and not args.quiet:
+        print(f"miassr: {len(jobs) - len(left)} of {len(jobs)} results exist already and are left as they are.")
+    if not left:
+        return 0
+    if not many:
+        run_one(left[0], args)
+        return 0
+    return run_all(left, args, reports)
+
+
+def run_one(job: Job, args: argparse.Namespace) -> None:
+    """Super-resolve one volume."""
+    from miassr_monai.prediction.report import write_report
+
+    report = upscale_volume(job, make_predictor(args), args, args.preview)
+    if args.report is not None:
+        write_report(args.report, report)
+
+
+def run_all(jobs: list[Job], args: argparse.Namespace, reports: list[dict[str, Any]]) -> int:
+    """Super-resolve the volumes of a folder, each for itself; returns the exit code.
+
+    Args:
+        jobs: the volumes.
+        args: the command's arguments.
+        reports: of an earlier run, to be written, too.
+    """
+    from miassr_monai.prediction.report import write_report
+
+    predictor = make_predictor(args)
+    preview = args.preview
+    failed: list[str] = []
+    for job in jobs:
+        try:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            reports.append(upscale_volume(job, predictor, args, preview))
+            preview = None
+        # One volume, whatever is wrong with it, does not stop the others.
+        except Exception as error:
+            message = explain(error, job.source)
+            print(f"miassr: error: {message}", file=sys.stderr)
+            failed.append(job.input_file)
+            reports.append({"input_file": job.input_file, "error": message.replace(str(job.source), job.input_file)})
+        if args.report is not None:
+            # As it goes, because whatever stops the run must not take what was done with it.
+            write_report(args.report, reports)
+    if failed:
+        print(f"miassr: {len(failed)} of {len(jobs)} volumes failed: {', '.join(failed)}.", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def make_predictor(args: argparse.Namespace) -> Predictor:
+    """The predictor that the arguments ask for."""
     from tqdm import tqdm
 
     from miassr_monai.prediction import Predictor
-    from miassr_monai.prediction.report import write_report
 
-    jobs = find_jobs(args.input, args.output)
-    for path in (args.report, args.preview):
-        check_new(path, args.overwrite)
-    progress = partial(tqdm, unit="slice", leave=False, disable=args.quiet or not sys.stderr.isatty())
-    predictor = Predictor(
+    return Predictor(
         args.model,
         device=args.device,
         amp=args.amp,
@@ -72,74 +149,57 @@ def run(args: argparse.Namespace) -> int:
         slice_axis=args.slice_axis,
         tile_size=args.tile_size,
         consistency=None if args.consistency == "off" else args.consistency,
-        progress=progress,
+        dtype=args.dtype or "float32",
+        progress=partial(tqdm, unit="slice", leave=False, disable=args.quiet or not sys.stderr.isatty()),
     )
-    reports: list[dict[str, Any]] = []
-    for source, target in jobs or [(args.input, args.output)]:
-        try:
-            if jobs:
-                target.parent.mkdir(parents=True, exist_ok=True)
-            reports.append(upscale_volume(source, target, predictor, args, preview=None if reports else args.preview))
-        except (ValueError, OSError) as error:
-            print(f"miassr: error: {error}", file=sys.stderr)
-    if args.report is not None and reports:
-        write_report(args.report, reports if jobs else reports[0])
-    return 0 if len(reports) == max(1, len(jobs)) else 2
 
 
-def find_jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
-    """Input and output files of a folder of volumes; nothing for a single volume or a DICOM series."""
-    from miassr_monai.data import find_volumes
-    from miassr_monai.data.dicom import is_dicom
-
-    if not source.is_dir() or any(is_dicom(p) for p in source.iterdir() if p.is_file()):
-        return []
-    if target.is_file() or target.name.lower().endswith((".nii", ".nii.gz")):
-        raise ValueError(f"{source} is a folder of volumes: give a folder for the results, not {target}.")
-    jobs: dict[Path, Path] = {}
-    for item in find_volumes(source):
-        path = Path(item["image"])
-        name = re.sub(r"(\.nii)?(\.gz|\.nii|\.hdr)$", "", path.name, flags=re.IGNORECASE)
-        result = target / path.relative_to(source).parent / f"{name}.nii.gz"
-        if result in jobs:
-            raise ValueError(f"{jobs[result]} and {path} would have the same result {result}: rename one of them.")
-        jobs[result] = path
-    return [(path, result) for result, path in jobs.items()]
-
-
-def upscale_volume(
-    source: Path, target: Path, predictor: Predictor, args: argparse.Namespace, preview: Path | None
-) -> dict[str, Any]:
+def upscale_volume(job: Job, predictor: Predictor, args: argparse.Namespace, preview: Path | None) -> dict[str, Any]:
     """Super-resolve one volume; returns the report."""
-    from torch.cuda import OutOfMemoryError
-
-    from miassr_monai.data.volume import check_output, load_volume, save_volume
+    from miassr_monai.data import check_output, load_volume, save_volume
     from miassr_monai.prediction.preview import draw_preview
 
-    check_new(target, args.overwrite)
-    check_output(target, args.overwrite)
-    if target.resolve() == source.resolve():
-        raise ValueError(f"{target} is the input itself: give another name for the result.")
-    with user_warnings(args.quiet, args.strict) as found:
-        coarse = load_volume(source)
+    check_output(job.target, args.overwrite)
+    with user_warnings(args.quiet, args.strict) as found, memory_errors(job.source, args.tile_size):
+        coarse = load_volume(job.source)
         try:
             fine = predictor(coarse, scale=args.scale, spacing=args.spacing)
         except ValueError as error:
-            raise ValueError(f"{source}: {error}") from error
-        except OutOfMemoryError as error:
-            raise ValueError(
-                f"{source} needs more memory than the GPU has left: give a --tile-size below {args.tile_size}, or "
-                "--device cpu."
-            ) from error
-    save_volume(target, fine, args.overwrite)
+            raise ValueError(f"{job.source}: {error}") from error
+    save_volume(job.target, fine, args.overwrite)
     # A warning names the file, whose folders are nobody else's business.
-    found = [message.replace(str(source), source.name) for message in found]
-    report = {"input_file": source.name, "output_file": target.name, **predictor.report, "warnings": found}
+    found = [message.replace(str(job.source), job.input_file) for message in found]
+    report = {"input_file": job.input_file, "output_file": job.output_file, **predictor.report, "warnings": found}
     if not args.quiet:
-        print(summary(target, report))
+        print(summary(job.target, report))
     if preview is not None:
         draw_preview(coarse, fine, report, preview)
     return report
+
+
+def explain(error: Exception, source: Path) -> str:
+    """One sentence about what stopped a volume."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (ValueError, OSError)):
+        return text
+    *_, place = traceback.extract_tb(error.__traceback__)
+    where = f"line {place.lineno} of {Path(place.filename).name}"
+    return f"{source} failed in an unforeseen way, please report it: {type(error).__name__} ({text}), {where}."
+
+
+@contextmanager
+def memory_errors(source: Path, tile_size: int) -> Iterator[None]:
+    """Raise what PyTorch, NumPy and ITK raise where memory runs out as a sentence about a volume."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # Of the CPU's memory PyTorch and ITK tell in words only.
+        if not (isinstance(error, MemoryError) or re.search("out of memory|alloc", str(error), re.IGNORECASE)):
+            raise
+        raise ValueError(
+            f"{source} needs more memory than there is: give a --tile-size below {tile_size}, or a smaller --scale, or "
+            "--device cpu where that has more."
+        ) from error
 
 
 @contextmanager
@@ -171,4 +231,5 @@ def summary(target: Path, report: dict[str, Any]) -> str:
         sides.append(f"{size} at {' x '.join(f'{step:.3g}' for step in side['spacing'])} mm")
     consistency = report["consistency"]
     agreement = f", consistency {consistency['psnr_db']:.1f} dB" if consistency and consistency["psnr_db"] else ""
-    return f"{target}: {sides[0]} -> {sides[1]}, {report['seconds']:.1f} s{agreement}"
+    slices = f"{report['plane']} slices (axis {report['slice_axis']})"
+    return f"{target}: {sides[0]} -> {sides[1]}, {slices}, {report['seconds']:.1f} s{agreement}"

@@ -10,7 +10,8 @@ from miassr_monai.data.scale_batch import (
     volume_collate,
 )
 from miassr_monai.data.subjects import check_disjoint, subject_of
-from miassr_monai.data.volume import VolumeError, check_output, load_volume, save_volume
+from miassr_monai.data.volume import load_volume, save_volume
+from miassr_monai.volume_files import VolumeError, check_output
 
 __all__ = [
     "RandomScaleCollate",

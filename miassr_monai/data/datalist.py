@@ -8,35 +8,33 @@ from pathlib import Path
 
 from monai.data import load_decathlon_datalist
 
+from miassr_monai.volume_files import NIFTI, PAIR, SUFFIXES, find_in_folder, kind_by_name
+
 __all__ = ["find_volumes", "load_datalist"]
 
 DATALIST_NAME = "datalist.json"
-# An Analyze or NIfTI pair is named by its header.
-SUFFIXES = (".nii", ".nii.gz", ".hdr")
-
-
-def is_volume(path: Path) -> bool:
-    """Whether a file's name is that of a volume, and not of a hidden file."""
-    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+# What the reader of the bundle's configurations reads.
+KINDS = (NIFTI, PAIR)
 
 
 def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[str, str]]:
     """Volumes to read at ``path``, as items with the key ``image``.
 
     Args:
-        path: a NIfTI file or the header of an Analyze pair; a folder, searched through all its levels; or a datalist, a
-            JSON file in the Decathlon format.
+        path: a NIfTI file or the header of an Analyze pair; a folder, searched through all its levels but for hidden
+            ones; or a datalist, a JSON file in the Decathlon format.
         section: section of the datalist.
 
     Raises:
         FileNotFoundError: when there is nothing at ``path``, or no volume in the folder.
-        ValueError: when the file is of another kind.
+        ValueError: when the file is of another kind, or a folder may not be read.
     """
     path = Path(path)
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if is_volume(p) and p.is_file())
+        found = find_in_folder(path, KINDS)
         if not found:
-            raise FileNotFoundError(f"the folder {path} holds no volume ({', '.join(SUFFIXES)}).")
+            suffixes = (*SUFFIXES[NIFTI], ".hdr")
+            raise FileNotFoundError(f"the folder {path} holds no volume ({', '.join(suffixes)}).")
         return [{"image": str(p)} for p in found]
     if path.suffix == ".img":
         path = path.with_suffix(".hdr")
@@ -46,7 +44,7 @@ def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[st
         return load_decathlon_datalist(
             str(path), is_segmentation=False, data_list_key=section, base_dir=str(path.parent)
         )
-    if not is_volume(path):
+    if kind_by_name(path) not in KINDS:
         raise ValueError(
             f"{path} is not a volume that can be read: give a NIfTI file, an Analyze header or a folder of them."
         )

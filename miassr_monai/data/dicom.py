@@ -11,7 +11,9 @@ import torch
 from monai.data.utils import orientation_ras_lps
 from monai.utils import optional_import
 
-__all__ = ["VolumeError", "is_dicom", "itk_dtype", "load_series"]
+from miassr_monai.volume_files import VolumeError, slices_in
+
+__all__ = ["itk_dtype", "load_series"]
 
 # ITK loads its modules when they are first used, which takes seconds.
 itk, _ = optional_import("itk", descriptor="install it with `pip install itk-io`")
@@ -23,10 +25,6 @@ PIXEL_SPACING, ORIENTATION, POSITION = "0028|0030", "0020|0037", "0020|0032"
 PLACE_TOLERANCE = 0.05
 # Distance in mm below which two slices are at one position.
 SAME_PLACE = 0.005
-
-
-class VolumeError(ValueError):
-    """A volume that cannot be read or written: one sentence with the file, what is wrong and the remedy."""
 
 
 class Slice(NamedTuple):
@@ -42,12 +40,6 @@ class Slice(NamedTuple):
     axes: np.ndarray  # directions along a row and along a column
     position: np.ndarray  # centre of the first pixel, LPS in mm
     thickness: str
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file starts as DICOM files do, whatever its name."""
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
 
 
 def itk_dtype(io: Any) -> str:
@@ -75,7 +67,7 @@ def load_series(folder: Path) -> tuple[torch.Tensor, np.ndarray, dict[str, Any]]
         VolumeError: when it holds several series, a file that is damaged, in colour, multi-frame or without a position,
             or slices that are not one regular stack.
     """
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name.upper() != "DICOMDIR" and is_dicom(p))
+    files = list(slices_in(folder))
     if not files:
         raise FileNotFoundError(f"the folder {folder} holds no DICOM file: give the folder in which the slices lie.")
     slices = [read_slice(path) for path in files]

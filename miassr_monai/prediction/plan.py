@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from monai.data import MetaTensor
 
+from miassr_monai.geometry import upscaled_size
 from miassr_monai.prediction.model import TrainedModel
 
-__all__ = ["Plan", "make_plan", "warnings_of"]
+__all__ = ["Plan", "check_request", "make_plan", "warnings_of"]
 
 MAX_SCALE = 8.0
 # Spacings that differ by less than this part count as equal: headers are rounded.
@@ -32,11 +34,15 @@ class Plan:
         factors: HR samples per LR sample along each axis.
         slice_axis: spatial axis across the slices.
         spacing: of the input, in mm.
+        shape: of the input.
+        plane: that the slices are nearest to: ``"axial"``, ``"coronal"`` or ``"sagittal"``.
     """
 
     factors: tuple[float, float, float]
     slice_axis: int
     spacing: tuple[float, float, float]
+    shape: tuple[int, int, int]
+    plane: str
 
     @property
     def in_plane(self) -> tuple[float, float]:
@@ -45,18 +51,61 @@ class Plan:
         return first, second
 
     @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """Shape of the result."""
+        rows, columns, slices = (upscaled_size(n, f) for n, f in zip(self.shape, self.factors, strict=True))
+        return rows, columns, slices
+
+    @property
     def through_plane(self) -> float:
         """Factor across the slices."""
         return self.factors[self.slice_axis]
 
 
 def find_slice_axis(shape: Sequence[int], spacing: Sequence[float]) -> int:
-    """The axis with one sample, or else with the largest spacing, the last of several."""
+    """The axis across the slices.
+
+    It is the one with one sample. Else two axes that agree in spacing, but for rounding, are the plane, and the odd one
+    out goes across; where all agree, the last one does, and where all differ, the one with the largest spacing.
+    """
     single = [axis for axis, size in enumerate(shape) if size == 1]
     if single:
         return single[-1]
-    largest = max(spacing)
-    return max(axis for axis, step in enumerate(spacing) if step >= largest * (1 - TOLERANCE))
+    differences = []
+    for axis in range(3):
+        first, second = (step for a, step in enumerate(spacing) if a != axis)
+        differences.append(abs(first - second) / max(first, second))
+    if max(differences) <= TOLERANCE:
+        return 2
+    if min(differences) <= TOLERANCE:
+        return differences.index(min(differences))
+    return list(spacing).index(max(spacing))
+
+
+def plane_across(affine: torch.Tensor, axis: int) -> str:
+    """Name of the plane that is the most perpendicular to an axis of an image with an affine in RAS."""
+    return ("sagittal", "coronal", "axial")[int(affine[:3, axis].abs().argmax())]
+
+
+def check_request(
+    scale: float | Sequence[float] | None, spacing: float | Sequence[float] | None
+) -> tuple[list[float] | None, list[float] | None]:
+    """The numbers of a scale or a spacing, whichever is given.
+
+    Raises:
+        ValueError: when not one of the two is given, it is not one to three numbers, or these are out of their range.
+    """
+    if (scale is None) == (spacing is None):
+        raise ValueError("give a scale or a spacing, one of the two.")
+    if spacing is not None:
+        wanted = as_numbers(spacing, "spacing")
+        if min(wanted) <= 0:
+            raise ValueError(f"the spacing must be above 0 mm, got {spacing}.")
+        return None, wanted
+    values = as_numbers(scale, "scale")
+    if not all(1 - TOLERANCE < value <= MAX_SCALE for value in values):
+        raise ValueError(f"the scale must be in [1, {MAX_SCALE:g}] along each axis, got {scale}.")
+    return values, None
 
 
 def make_plan(
@@ -72,13 +121,12 @@ def make_plan(
         volume: with its affine.
         scale: HR samples per LR sample: one number for the two axes of a slice, or one for each axis.
         spacing: wanted, in mm: one number for all axes, or one for each. An axis of one sample keeps its own.
-        slice_axis: spatial axis across the slices; the one with the largest spacing unless given.
+        slice_axis: spatial axis across the slices; see :func:`find_slice_axis` where it is not given.
 
     Raises:
         ValueError: when not one of ``scale`` and ``spacing`` is given, or what is given cannot be done.
     """
-    if (scale is None) == (spacing is None):
-        raise ValueError("give a scale or a spacing, one of the two.")
+    scales, spacings = check_request(scale, spacing)
     unit = MILLIMETRES.get(int(volume.meta.get("xyzt_units", 0)) % 8, 1.0)
     steps = tuple(float(step) * unit for step in volume.pixdim)
     shape = volume.shape[1:]
@@ -86,24 +134,20 @@ def make_plan(
     if axis not in range(-3, 3):
         raise ValueError(f"slice_axis must be 0, 1 or 2, got {axis}.")
     axis %= 3
-    if scale is not None:
-        values = as_numbers(scale, "scale")
-        factors = [values[0] if a != axis else 1.0 for a in range(3)] if len(values) == 1 else pad(values, axis, 1.0)
+    if scales is not None:
+        factors = [scales[0] if a != axis else 1.0 for a in range(3)] if len(scales) == 1 else pad(scales, axis, 1.0)
     else:
-        values = as_numbers(spacing, "spacing")
-        wanted = values * 3 if len(values) == 1 else pad(values, axis, steps[axis])
-        if min(wanted) <= 0:
-            raise ValueError(f"the spacing must be above 0 mm, got {spacing}.")
+        wanted = spacings * 3 if len(spacings) == 1 else pad(spacings, axis, steps[axis])
         factors = [1.0 if n == 1 else step / w for n, step, w in zip(shape, steps, wanted, strict=True)]
         # Spacings in a slice that are equal but for rounding are meant to have one scale, which every network can do.
         first, second = (a for a in range(3) if a != axis)
         if abs(factors[first] - factors[second]) < TOLERANCE * factors[second]:
             factors[second] = factors[first]
     factors = [1.0 if abs(f - 1.0) < TOLERANCE else f for f in factors]
-    check_factors(factors, steps, scale, spacing)
+    check_factors(factors, steps, spacing)
     if any(f > 1 and n == 1 for f, n in zip(factors, shape, strict=True)):
         raise ValueError("an axis with one sample cannot be super-resolved: give it the scale 1.")
-    return Plan(tuple(factors), axis, steps)
+    return Plan(tuple(factors), axis, steps, tuple(shape), plane_across(volume.affine, axis))
 
 
 def as_numbers(value: float | Sequence[float], name: str) -> list[float]:
@@ -122,12 +166,10 @@ def pad(values: list[float], axis: int, own: float) -> list[float]:
     return [*values[:axis], own, *values[axis:]] if len(values) == 2 else values
 
 
-def check_factors(factors: list[float], steps: tuple[float, ...], scale: Any, spacing: Any) -> None:
-    """Refuse factors that cannot be done."""
+def check_factors(factors: list[float], steps: tuple[float, ...], spacing: Any) -> None:
+    """Refuse factors that cannot be done: those of a spacing, because those of a scale have been checked."""
     for axis, factor in enumerate(factors):
         if not 1.0 <= factor <= MAX_SCALE:
-            if scale is not None:
-                raise ValueError(f"the scale must be in [1, {MAX_SCALE:g}] along each axis, got {scale}.")
             raise ValueError(
                 f"axis {axis} has a spacing of {steps[axis]:.4g} mm, and {spacing} would be a scale of {factor:.4g} "
                 f"along it: give a spacing for each axis that leads to scales in [1, {MAX_SCALE:g}]."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
@@ -17,8 +18,10 @@ from monai.utils import look_up_option
 from torch import nn
 
 from miassr_monai.data import load_volume
+from miassr_monai.data.volume import cast_voxels
 from miassr_monai.geometry import axis_scales, upscaled_size, zoomed_affine
 from miassr_monai.inferers import SuperResolutionInferer
+from miassr_monai.memory import available_memory, gibibytes
 from miassr_monai.metrics import back_project, consistency_rmse
 from miassr_monai.prediction.model import TrainedModel, load_model
 from miassr_monai.prediction.plan import Plan, make_plan, warnings_of
@@ -26,6 +29,7 @@ from miassr_monai.prediction.report import make_report
 from miassr_monai.resampling import bicubic_axis
 from miassr_monai.transforms import kspace_degradation, paper_degradation, psf_degradation
 from miassr_monai.transforms.unit_range import intensity_range
+from miassr_monai.volume_files import DTYPES
 
 __all__ = ["Predictor", "SuperResolutionWarning"]
 
@@ -33,6 +37,10 @@ DEGRADATIONS = {"kspace": kspace_degradation, "paper": paper_degradation, "psf":
 CONSISTENCY = ("report", "project", None)
 # A stack of more images than this is rather a volume without a channel axis.
 MAX_CHANNELS = 64
+# A part of the free memory above which a result is large.
+LARGE_SHARE = 0.5
+# A part of the largest float32 that intensities may span, so that nothing that is computed from them overflows.
+MAX_SPAN = torch.finfo(torch.float32).max / 8
 
 
 class SuperResolutionWarning(UserWarning):
@@ -52,12 +60,15 @@ class Predictor:
         amp: run the network in bfloat16: faster on processors and GPUs that have it, and a little less exact.
         percentiles: of each channel, that become 0 and 1 for the network.
         window: intensities that become 0 and 1 instead, as CT needs: (lower, upper) in Hounsfield units.
-        slice_axis: spatial axis across the slices; the one with the largest spacing unless given.
+        slice_axis: spatial axis across the slices. Unless given, two axes that agree in spacing are the plane of the
+            slices; where all differ, the largest spacing goes across, and where all agree, the last axis does.
         slice_batch_size: slices that go through the network together.
         tile_size: slices longer than this (LR pixels) along an axis go through the network in tiles; it bounds the
             memory, not the result.
         consistency: ``"report"`` measures how far the output, degraded again, is from the input; ``"project"`` first
             corrects the output by iterated back-projection; ``None`` does neither.
+        dtype: of the result: ``"float32"``; an integer type such as ``"int16"``, for which it is rounded and clipped;
+            or ``"input"``, the type of the input, where floating-point numbers are float32.
         strict: raise a ``ValueError`` where there would be a warning.
         progress: show the progress, such as ``tqdm``; called on an iterable with ``total``.
 
@@ -89,6 +100,7 @@ class Predictor:
         slice_batch_size: int = 1,
         tile_size: int | None = 512,
         consistency: str | None = "report",
+        dtype: str = "float32",
         strict: bool = False,
         progress: Callable[..., Any] | None = None,
     ) -> None:
@@ -98,11 +110,14 @@ class Predictor:
             raise ValueError(f"percentiles must be two numbers in [0, 100], the lower one first, got {percentiles}.")
         if consistency not in CONSISTENCY:
             raise ValueError(f"consistency must be one of {CONSISTENCY}, got {consistency!r}.")
+        if dtype not in ("input", *DTYPES):
+            raise ValueError(f"dtype must be 'input' or one of {', '.join(DTYPES)}, got {dtype!r}.")
         self.model = model if isinstance(model, TrainedModel) else load_model(model, device)
         self.percentiles = percentiles
         self.window = window
         self.slice_axis = slice_axis
         self.consistency = consistency
+        self.dtype = dtype
         self.degradation = look_up_option(self.model.trained_for.get("consistency", "paper"), DEGRADATIONS)
         self.strict = strict
         parameter = next(self.model.network.parameters(), None)
@@ -135,23 +150,25 @@ class Predictor:
             spacing: wanted, in mm: one number for all axes, or one for each.
 
         Returns:
-            float32 ``(C, floor(s h), floor(s w)[, floor(s d)])`` on the CPU, in the input's intensity units, with the
-            affine of the finer grid and the input's ``meta``. What MONAI's readers and writers keep there of the grid
+            ``(C, floor(s h), floor(s w)[, floor(s d)])`` on the CPU, in the input's intensity units, with the affine of
+            the finer grid and the input's ``meta``. What MONAI's readers and writers keep there of the grid
             (``spatial_shape``, ``original_affine``, ``dim``, ``pixdim``) becomes that of the finer grid.
 
         Raises:
             FileNotFoundError: when there is no such file.
-            ValueError: when the image, the scale or the spacing cannot be worked on; with ``strict``, also where there
-                would be a warning.
+            ValueError: when the image, the scale or the spacing cannot be worked on, or there is not enough memory for
+                the result; with ``strict``, also where there would be a warning.
         """
         start = time.perf_counter()
         given = as_volume(image)
+        dtype = self.dtype if self.dtype != "input" else dtype_of(image, given)
         data = given.as_tensor()
         volume = MetaTensor(data if given.ndim == 4 else data.unsqueeze(-1), meta=dict(given.meta))
         volume.affine = to_affine_nd(3, given.affine)
         plan = make_plan(volume, scale=scale, spacing=spacing, slice_axis=2 if given.ndim == 3 else self.slice_axis)
         found = self.check(volume, plan)
         fine, ranges, rmse = self.run(volume.as_tensor(), plan)
+        fine = cast_voxels(fine, dtype)
         result = MetaTensor(fine.squeeze(-1) if given.ndim == 3 else fine, meta=dict(given.meta))
         result.affine = zoomed_affine(given.affine, plan.factors[: given.affine.shape[-1] - 1])
         result.meta.update(grid_meta(result))
@@ -177,7 +194,10 @@ class Predictor:
         """Refuse what the network cannot do, and warn the caller of :meth:`__call__` of what it was not made for."""
         if volume.shape[0] % self.channels:
             raise ValueError(f"the model needs {self.channels} channels, but the image has {volume.shape[0]}.")
-        found = warnings_of(volume, plan, self.model, self.window)
+        low, high = (value.item() for value in volume.as_tensor().aminmax())
+        if high - low > MAX_SPAN:
+            raise ValueError(f"the intensities, {low:.3g} to {high:.3g}, are too large to compute with: divide them.")
+        found = [*warnings_of(volume, plan, self.model, self.window), *check_memory(volume.size(0), plan)]
         if found and self.strict:
             raise ValueError(found[0])
         for message in found:
@@ -192,14 +212,22 @@ class Predictor:
     def run(self, volume: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, list[tuple[float, float]], float | None]:
         """Super-resolve a volume ``(C, h, w, d)`` in its own units; also the channels' ranges and the consistency."""
         ranges = [self.range_of(channel) for channel in volume]
-        low, high = (torch.tensor(ends).view(-1, 1, 1, 1) for ends in zip(*ranges, strict=True))
-        unit = (volume - low) / (high - low)
+        unit = torch.empty_like(volume)
+        for channel, source, (low, high) in zip(unit, volume, ranges, strict=True):
+            torch.sub(source, low, out=channel).div_(high - low)
         fine, rmse = self.super_resolve(unit, plan), None
         if self.consistency == "project":
             fine = back_project(unit, fine, plan.factors, plan.slice_axis, self.degradation)
         if self.consistency is not None:
             rmse = consistency_rmse(unit, fine, plan.factors, plan.slice_axis, self.degradation)
-        return fine.mul_(high - low).add_(low), ranges, rmse
+        for channel, (low, high) in zip(fine, ranges, strict=True):
+            channel.mul_(high - low).add_(low)
+        if not torch.isfinite(fine).all():
+            raise ValueError(
+                f"the result is not finite: intensities of {volume.min().item():.3g} to {volume.max().item():.3g} are "
+                "too far apart for the network: clip them, or give a window."
+            )
+        return fine, ranges, rmse
 
     @torch.no_grad()
     def super_resolve(self, volume: torch.Tensor, plan: Plan) -> torch.Tensor:
@@ -225,6 +253,35 @@ class Predictor:
             if done[axis] != plan.factors[axis]:
                 volume = bicubic_axis(volume, axis + 2, sizes[axis], done[axis], plan.factors[axis])
         return volume.flatten(0, 1)
+
+
+def check_memory(channels: int, plan: Plan) -> list[str]:
+    """Refuse a result that does not fit in memory, and warn of one that takes much of it.
+
+    It is held once, beside a copy of it or the images that are averaged.
+    """
+    size = plan.output_shape
+    needed, free = 4 * channels * math.prod(size) * (3 if plan.through_plane > 1 else 2), available_memory()
+    shown = f"the result, {' x '.join(map(str, size))} voxels, needs about {gibibytes(needed)} of memory"
+    if free is None or needed < LARGE_SHARE * free:
+        return []
+    if needed > free:
+        raise ValueError(f"{shown}, but {gibibytes(free)} are free: give a smaller --scale, or crop the image.")
+    return [f"{shown} of the {gibibytes(free)} that are free."]
+
+
+def dtype_of(image: Any, given: MetaTensor) -> str:
+    """Type of an image's values, as it is in the file, among those that are written.
+
+    Raises:
+        ValueError: when it is none of them.
+    """
+    name = given.meta.get("original_dtype", str(getattr(image, "dtype", "float32"))).removeprefix("torch.")
+    if name in ("float16", "float64", "bfloat16"):
+        return "float32"
+    if name not in DTYPES:
+        raise ValueError(f"a result of type {name} as the input has is not made: give a dtype, such as 'int32'.")
+    return name
 
 
 def as_volume(image: str | os.PathLike | np.ndarray | torch.Tensor) -> MetaTensor:

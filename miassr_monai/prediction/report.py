@@ -21,9 +21,10 @@ __all__ = ["make_report", "write_report"]
 
 
 def geometry(image: MetaTensor, spacing: Sequence[float]) -> dict[str, Any]:
-    """Shape, spacing (mm) and affine (the file's unit of length) of an image; nothing that could name a patient."""
+    """Shape, type, spacing (mm) and affine (the file's unit of length) of an image; nothing that names a patient."""
     return {
         "shape": list(image.shape),
+        "dtype": str(image.dtype).removeprefix("torch."),
         "spacing": list(spacing[: image.ndim - 1]),
         "affine": image.affine.tolist(),
     }
@@ -61,6 +62,7 @@ def make_report(
         "output": geometry(result, [step / factor for step, factor in zip(plan.spacing, plan.factors, strict=True)]),
         "scale": list(plan.factors),
         "slice_axis": plan.slice_axis,
+        "plane": plan.plane,
         "intensity_ranges": [list(pair) for pair in ranges],
         "model": {
             "name": model.name,
@@ -87,4 +89,4 @@ def write_report(path: Path, report: dict[str, Any] | list[dict[str, Any]]) -> N
         OSError: when the file cannot be written.
     """
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 
@@ -13,8 +14,10 @@ from miassr_monai.cli import main
         ([], "required: COMMAND"),
         (["upscale", "a", "b"], "one of the arguments --scale --spacing is required"),
         (["upscale", "a", "b", "--scale", "2", "--spacing", "1"], "not allowed with argument"),
-        (["upscale", "--scale", "2", "a.nii", "b.nii"], "'a.nii' is not a number (IN and OUT go before the options)"),
-        (["upscale", "a", "b", "--scale", "two"], "'two' is not a number"),
+        (["upscale", "a", "b", "--scale", "two"], "'two' is not a number, or one for each axis such as 1x1x4"),
+        (["upscale", "a", "b", "--scale", "2xtwo"], "'2xtwo' is not a number, or one for each axis"),
+        (["upscale", "a", "b", "--scale", "2", "--overwrite", "--skip-existing"], "not allowed with argument"),
+        (["upscale", "a", "b", "--scale", "2", "--dtype", "int64"], "invalid choice: 'int64'"),
         (["upscale", "a", "b", "--scale", "2", "--slice-axis", "3"], "invalid choice"),
     ],
 )
@@ -22,6 +25,19 @@ def test_a_line_that_cannot_be_parsed_is_explained(capsys, arguments, message):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_what_ends_a_process_is_an_interruption_unless_it_is_ignored(name):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    try:
+        for handler, expected in ((signal.SIG_DFL, signal.default_int_handler), (signal.SIG_IGN, signal.SIG_IGN)):
+            signal.signal(number, handler)
+            assert main(["info", "--model", "bicubic"]) == 0
+            assert signal.getsignal(number) == expected
+    finally:
+        signal.signal(number, before)
 
 
 def test_help_and_info_import_nothing_heavy(weights):

@@ -1,19 +1,70 @@
+import os
+import pty
 import subprocess
+import time
 
 import pytest
 
 from miassr_monai.cli import main
 
 
+@pytest.fixture
+def script(capsys):
+    """The script for bash."""
+    assert main(["completion", "bash"]) == 0
+    return capsys.readouterr().out
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_the_completion_names_every_option(capsys, shell):
+def test_the_script_names_every_command_and_option(capsys, shell):
     assert main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    words = set(script.replace('"', " ").replace(";", " ").split())
+    words = set(capsys.readouterr().out.replace('"', " ").replace(";", " ").split())
     assert {"upscale", "info", "completion", "--scale", "--spacing", "--overwrite", "--preview"} <= words
     assert {"evaluate", "--model", "--section", "--degradation", "--slice-step", "--inception", "--frd"} <= words
-    if shell == "bash":
-        assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
-        line = "COMP_WORDS=(miassr upscale --sc) COMP_CWORD=2; _miassr; echo ${COMPREPLY[@]}"
-        done = subprocess.run(["bash", "-c", f"{script}\n{line}"], capture_output=True, text=True)
-        assert done.stdout == "--scale\n"
+
+
+@pytest.mark.parametrize(
+    "line, found",
+    [
+        ("miassr ", "upscale evaluate info completion"),
+        ("miassr ev", "evaluate"),
+        ("miassr upscale --sc", "--scale"),
+        ("miassr upscale in.nii.gz out.nii.gz --d", "--device --dtype"),
+        ("miassr evaluate --d", "--degradation --device"),
+        ("miassr info -", "--help --model -h"),
+        ("miassr upscale --model ", "small bicubic linear"),
+        ("miassr info --model b", "bicubic"),
+        ("miassr upscale --consistency p", "project"),
+        ("miassr completion ", "bash zsh"),
+        # Names of files are left to bash.
+        ("miassr upscale in", ""),
+        ("miassr evaluate --model ", ""),
+        ("miassr upscale --report ", ""),
+    ],
+)
+def test_what_fits_in_its_place_is_offered(script, line, found):
+    words = [*line.split(), *([""] if line.endswith(" ") else [])]
+    quoted = " ".join(f"'{word}'" for word in words)
+    ask = f"COMP_WORDS=({quoted}) COMP_CWORD={len(words) - 1}; _miassr; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash", "-c", f"{script}\n{ask}"], capture_output=True, text=True)
+    assert done.stdout == f"{found}\n" and done.stderr == ""
+
+
+def test_a_name_with_blanks_is_completed_and_quoted(folder, script):
+    (folder / "my brain.nii.gz").write_bytes(b"")
+    (folder / "script").write_text(script)
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+    # The function prints what it is given, one argument a line, as it would reach the command.
+    os.write(terminal, b"source script; miassr() { printf '<%s>' \"$@\" > got; }\nmiassr upscale my\t\nexit\n")
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            if not os.read(terminal, 4096):
+                break
+        except OSError:
+            break
+    os.waitpid(process, 0)
+    os.close(terminal)
+    assert (folder / "got").read_text() == "<upscale><my brain.nii.gz>"

@@ -1,6 +1,10 @@
 import json
 
+import pytest
+
+from miassr_monai.bundle import INTERPOLATIONS
 from miassr_monai.cli import main
+from miassr_monai.prediction.model import BASELINES
 
 
 def test_info_tells_of_a_bundle_and_of_weights_alone(folder, weights, capsys):
@@ -21,3 +25,13 @@ def test_info_tells_of_a_bundle_and_of_weights_alone(folder, weights, capsys):
     capsys.readouterr()
     assert main(["info"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "others        --model small"
+
+
+@pytest.mark.parametrize("name", ["bicubic", "linear"])
+def test_info_tells_of_an_interpolation(name, capsys):
+    assert main(["info", "--model", name]) == 0
+    assert capsys.readouterr().out.startswith(f"{name} interpolation, which has no weights")
+
+
+def test_every_model_without_weights_is_known_by_name():
+    assert set(INTERPOLATIONS) == set(BASELINES)

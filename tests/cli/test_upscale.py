@@ -3,7 +3,9 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -43,7 +45,7 @@ def refusal(capsys, files):
 
 def test_a_volume_is_super_resolved_and_what_was_done_is_told(folder, weights, capsys, files):
     arguments = ["--model", weights, "--report", "r.json", "--preview", "p.png", "--device", "cpu"]
-    assert upscale(folder / "in.nii.gz", folder / "out.nii.gz", "--spacing", "0.45", "0.55", *arguments) == 0
+    assert upscale(folder / "in.nii.gz", folder / "out.nii.gz", "--spacing", "0.45x0.55", *arguments) == 0
     out, err = capsys.readouterr()
     predictor = Predictor(weights, device="cpu")
     truth = predictor(folder / "in.nii.gz", spacing=(0.45, 0.55))
@@ -53,7 +55,8 @@ def test_a_volume_is_super_resolved_and_what_was_done_is_told(folder, weights, c
     landmark = nib.load("in.nii.gz").affine @ (4, 5, 2, 1)
     np.testing.assert_allclose(saved.affine @ (8.5, 10.5, 2, 1), landmark, rtol=0, atol=1e-4)
     assert err == ""
-    assert out.startswith(f"{folder}/out.nii.gz: 10 x 9 x 6 at 0.9 x 1.1 x 3 mm -> 20 x 18 x 6 at 0.45 x 0.55 x 3 mm, ")
+    sizes = "10 x 9 x 6 at 0.9 x 1.1 x 3 mm -> 20 x 18 x 6 at 0.45 x 0.55 x 3 mm"
+    assert out.startswith(f"{folder}/out.nii.gz: {sizes}, axial slices (axis 2), ")
     report = json.loads(Path("r.json").read_text())
     expected = json.loads(json.dumps(predictor.report)) | {"input_file": "in.nii.gz", "output_file": "out.nii.gz"}
     assert {k: v for k, v in report.items() if k != "seconds"} == {k: v for k, v in expected.items() if k != "seconds"}
@@ -68,7 +71,7 @@ def test_settings_reach_the_predictor(folder, weights):
     settings = {"window": (0.2, 0.7), "slice_axis": 1, "amp": True, "tile_size": 4, "consistency": "project"}
     truth = Predictor(weights, device="cpu", **settings)(folder / "in.nii.gz", scale=(2, 2))
     options = "--window 0.2 0.7 --slice-axis 1 --amp --tile-size 4 --consistency project --device cpu --quiet"
-    assert upscale("in.nii.gz", "out.nii.gz", "--scale", 2, 2, "--model", weights, *options.split()) == 0
+    assert upscale("in.nii.gz", "out.nii.gz", "--scale", "2x2", "--model", weights, *options.split()) == 0
     saved = nib.load("out.nii.gz").get_fdata()
     assert saved.shape == (20, 9, 12)
     np.testing.assert_allclose(saved, truth[0].numpy(), rtol=0, atol=1e-6)
@@ -79,7 +82,9 @@ def test_a_gpu_without_enough_memory_is_told(weights, monkeypatch, refusal):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
     monkeypatch.setattr(Predictor, "__call__", fail)
-    sentence = "in.nii.gz needs more memory than the GPU has left: give a --tile-size below 64, or --device cpu."
+    sentence = (
+        "in.nii.gz needs more memory than there is: give a --tile-size below 64, or a smaller --scale, or --device"
+    )
     assert sentence in refusal("in.nii.gz", "out.nii.gz", "--scale", 2, "--model", weights, "--tile-size", 64)
 
 
@@ -108,7 +113,7 @@ def test_an_input_that_cannot_be_read_is_named(folder, name, write, message, wri
         ("--scale 40", "in.nii.gz: the scale must be in [1, 8] along each axis"),
         ("--scale nan", "in.nii.gz: the scale must be in [1, 8] along each axis"),
         ("--scale 1", "in.nii.gz: there is nothing to do"),
-        ("--scale 2 2 2 2", "in.nii.gz: scale must be a number or one number for each axis"),
+        ("--scale 2x2x2x2", "in.nii.gz: scale must be a number or one number for each axis"),
         ("--spacing 0", "in.nii.gz: the spacing must be above 0 mm"),
         ("--spacing 2", "in.nii.gz: axis 0 has a spacing of 0.9 mm, and"),
         ("--scale 2 --window 7 3", "window must be two intensities, the lower one first"),
@@ -132,7 +137,6 @@ def test_a_request_that_cannot_be_met_is_refused(arguments, message, refusal):
     [
         ("out.mha", "out.mha is not the name of a NIfTI file: end it with .nii or .nii.gz"),
         ("none/out.nii.gz", "/none to write out.nii.gz in: make it first"),
-        ("in.nii.gz", "in.nii.gz exists already: give another name, or --overwrite"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_named(output, message, refusal):
@@ -151,10 +155,48 @@ def test_nothing_is_overwritten_unless_told_to(folder, option, refusal):
     assert (folder / name).stat().st_size > 100
 
 
-def test_the_input_is_never_overwritten(folder, refusal):
-    before = (folder / "in.nii.gz").read_bytes()
-    assert "is the input itself" in refusal("in.nii.gz", folder / "in.nii.gz", *BICUBIC, "--overwrite")
-    assert (folder / "in.nii.gz").read_bytes() == before
+def test_nothing_that_is_read_is_ever_overwritten(folder, weights, refusal):
+    (folder / "sub").mkdir()
+    (folder / "link.nii.gz").symlink_to("in.nii.gz")
+    os.link("in.nii.gz", "hard.nii.gz")
+    before = [path.read_bytes() for path in (folder / "in.nii.gz", weights)]
+    for name in ("in.nii.gz", "sub/../in.nii.gz", "link.nii.gz", "hard.nii.gz"):
+        assert "is read by this very command" in refusal("in.nii.gz", name, *BICUBIC, "--overwrite")
+        assert "is read by this very command" in refusal(name, folder / "in.nii.gz", *BICUBIC, "--overwrite")
+        for option in ("--report", "--preview"):
+            assert "is read by" in refusal("in.nii.gz", "out.nii.gz", *BICUBIC, option, name, "--overwrite")
+    model = ("--model", weights, "--report", weights)
+    assert "is read by" in refusal("in.nii.gz", "out.nii.gz", "--scale", 2, *model, "--overwrite")
+    assert [path.read_bytes() for path in (folder / "in.nii.gz", weights)] == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--report", "out.nii.gz"), ("--report", "./r.json", "--preview", "r.json"), ("--preview", "sub/../out.nii.gz")],
+)
+def test_no_two_results_have_one_name(folder, refusal, options):
+    (folder / "sub").mkdir()
+    assert "would be written twice" in refusal("in.nii.gz", "out.nii.gz", *BICUBIC, *options, "--overwrite")
+
+
+def test_a_link_that_leads_nowhere_is_there_already(folder, refusal):
+    (folder / "out.nii.gz").symlink_to("nowhere.nii.gz")
+    assert "out.nii.gz exists already" in refusal("in.nii.gz", "out.nii.gz", *BICUBIC)
+    assert (folder / "out.nii.gz").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("none.nii.gz", "out.nii.gz"), ("in.nii.gz", "old.nii.gz"), ("in.nii.gz", "out.nii.gz", "--model", "x")],
+)
+def test_what_is_not_there_or_there_already_is_told_before_anything_heavy_is_loaded(folder, arguments):
+    (folder / "old.nii.gz").write_bytes(b"mine")
+    code = (
+        "import sys\nfrom miassr_monai.cli import main\nassert main(['upscale', *sys.argv[1:], '--scale', '2']) == 2\n"
+        "print([m for m in ('torch', 'monai', 'numpy', 'nibabel', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.stdout == "[]\n" and done.stderr.startswith("miassr: error: "), done.stderr
 
 
 @pytest.mark.parametrize("option", [None, "--report"])
@@ -193,8 +235,8 @@ def run_slowly(folder):
     sys.exit(upscale("in.nii.gz", "out.nii.gz", *BICUBIC, "--report", "r.json"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_command_that_is_stopped_leaves_nothing_partial(folder, number, files):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_command_that_is_stopped_leaves_nothing_partial(folder, number, files, capsys):
     process = multiprocessing.get_context("fork").Process(target=run_slowly, args=(folder,))
     process.start()
     end = time.monotonic() + 20
@@ -204,14 +246,17 @@ def test_a_command_that_is_stopped_leaves_nothing_partial(folder, number, files)
     process.join(20)
     left = files(folder) - {"in.nii.gz", "errors"}
     if number == signal.SIGKILL:
-        assert process.exitcode == -number and not left & {"out.nii.gz", "r.json"}
+        assert process.exitcode == -number and len(left) == 1 and "partial" in left.pop()
+        # The next run clears what this one has left.
+        assert upscale("in.nii.gz", "out.nii.gz", *BICUBIC) == 0
+        assert files(folder) == {"in.nii.gz", "errors", "out.nii.gz"}
     else:
         assert process.exitcode == 130 and not left
         assert Path("errors").read_text() == "miassr: interrupted; nothing partial was written.\n"
 
 
 def test_in_a_folder_one_bad_volume_does_not_stop_the_others(folder, capsys, write_volume, files):
-    for name in ("a.nii", "b.nii.gz", "deep/c.NII.GZ", "deep/x.y.hdr"):
+    for name in ("a.nii", "b.nii.gz", "deep/c.NII.GZ", "deep/x.y.hdr", ".hidden/d.nii"):
         path = write_volume(folder / "all" / name.replace(".hdr", ".nii"))
         if name.endswith(".hdr"):
             nib.save(nib.Nifti1Pair.from_image(nib.load(path)), path.with_suffix(".hdr"))
@@ -220,16 +265,75 @@ def test_in_a_folder_one_bad_volume_does_not_stop_the_others(folder, capsys, wri
     assert upscale("all", "results", *BICUBIC, "--report", "r.json", "--preview", "p.png") == 2
     out, err = capsys.readouterr()
     assert files(folder / "results") == {"a.nii.gz", "b.nii.gz", "deep/c.nii.gz", "deep/x.y.nii.gz"}
-    assert err.startswith("miassr: error: all/bad.nii.gz is not") and err.count("\n") == 1
+    sentence, summary = err.splitlines()
+    assert sentence.startswith("miassr: error: all/bad.nii.gz is not")
+    assert summary == "miassr: 1 of 5 volumes failed: bad.nii.gz."
     assert [line.split(":")[0] for line in out.splitlines()] == [
         f"results/{name}.nii.gz" for name in ("a", "b", "deep/c", "deep/x.y")
     ]
     reports = json.loads(Path("r.json").read_text())
-    assert [r["input_file"] for r in reports] == ["a.nii", "b.nii.gz", "c.NII.GZ", "x.y.hdr"]
+    assert [r["input_file"] for r in reports] == ["a.nii", "b.nii.gz", "bad.nii.gz", "deep/c.NII.GZ", "deep/x.y.hdr"]
+    assert [r.get("output_file") for r in reports] == ["a.nii.gz", "b.nii.gz", None, "deep/c.nii.gz", "deep/x.y.nii.gz"]
+    assert reports[2]["error"].startswith("bad.nii.gz is not a NIfTI")
     assert Path("p.png").is_file()
     (folder / "all/bad.nii.gz").unlink()
     assert upscale("all", "again", *BICUBIC, "--quiet") == 0
     assert capsys.readouterr() == ("", "")
+
+
+FAILURES = {
+    "a bug": (KeyError(77), r"all/b.nii failed in an unforeseen way, please report it: KeyError \(77\), line \d+ of "),
+    "NumPy's memory": (MemoryError(), "all/b.nii needs more memory than there is: give a --tile-size below 512"),
+    "PyTorch's memory": (
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
+        "all/b.nii needs more memory than there is",
+    ),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_an_error_that_nobody_foresaw_does_not_stop_the_others(
+    folder, capsys, write_volume, files, monkeypatch, failure
+):
+    for name in "abc":
+        write_volume(folder / f"all/{name}.nii")
+    error, message = FAILURES[failure]
+    call = Predictor.__call__
+
+    def fail(predictor, image, **wish):
+        if image.meta["filename_or_obj"] == "all/b.nii":
+            # What was done is told even if the next volume kills the process.
+            assert [r["input_file"] for r in json.loads(Path("r.json").read_text())] == ["a.nii"]
+            raise error
+        return call(predictor, image, **wish)
+
+    monkeypatch.setattr(Predictor, "__call__", fail)
+    assert upscale("all", "results", *BICUBIC, "--report", "r.json") == 2
+    sentence, summary = capsys.readouterr().err.splitlines()
+    assert re.match(f"miassr: error: {message}", sentence) and summary == "miassr: 1 of 3 volumes failed: b.nii."
+    assert files(folder / "results") == {"a.nii.gz", "c.nii.gz"}
+    assert re.match(message.replace("all/", ""), json.loads(Path("r.json").read_text())[1]["error"])
+
+
+def test_a_run_can_be_continued(folder, capsys, write_volume, files):
+    for name in ("a.nii", "deep/b.nii", "c.nii"):
+        write_volume(folder / "all" / name)
+    assert upscale("all", "results", *BICUBIC, "--report", "r.json") == 0
+    whole = json.loads(Path("r.json").read_text())
+    Path("results/deep/b.nii.gz").unlink()
+    before = {name: Path("results", name).stat().st_mtime_ns for name in files(folder / "results")}
+    capsys.readouterr()
+    assert upscale("all", "results", *BICUBIC, "--report", "r.json", "--skip-existing") == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("miassr: 2 of 3 results exist already and are left as they are.\nresults/deep/b.nii.gz: ")
+    assert out.count("\n") == 2 and err == ""
+    assert {name: Path("results", name).stat().st_mtime_ns for name in before} == before
+    reports = json.loads(Path("r.json").read_text())
+    assert {r["input_file"] for r in reports} == {"a.nii", "c.nii", "deep/b.nii"} and len(reports) == 3
+    assert all(r in reports for r in whole if r["input_file"] != "deep/b.nii")
+    # There is nothing left to do, and so no model is needed.
+    assert upscale("all", "results", "--scale", 2, "--device", "none", "--skip-existing") == 0
+    assert upscale("in.nii.gz", "results/a.nii.gz", "--scale", 2, "--device", "none", "--skip-existing") == 0
 
 
 def test_a_folder_of_one_volume_is_a_folder(folder, write_volume, files):
@@ -239,21 +343,18 @@ def test_a_folder_of_one_volume_is_a_folder(folder, write_volume, files):
     assert len(json.loads(Path("r.json").read_text())) == 1
 
 
-def test_a_folder_whose_results_would_be_lost_is_refused(folder, write_volume, refusal):
-    write_volume(folder / "all/a.nii.gz")
-    before = (folder / "all/a.nii.gz").read_bytes()
-    assert "give a folder for the results, not out.nii.gz" in refusal("all", "out.nii.gz", *BICUBIC)
-    assert "is the input itself" in refusal("all", "all", *BICUBIC, "--overwrite")
-    write_volume(folder / "all/a.nii")
-    assert "would have the same result results/a.nii.gz: rename one" in refusal("all", "results", *BICUBIC)
-    assert (folder / "all/a.nii.gz").read_bytes() == before
+def load_tests(name):
+    """A file of tests, for the files that it writes."""
+    path = Path(__file__).parents[1] / f"data/test_{name}.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_files", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_a_dicom_series_is_read_and_its_patient_not_told(folder, capsys):
     pytest.importorskip("itk")
-    spec = importlib.util.spec_from_file_location("dicom_files", Path(__file__).parents[1] / "data/test_dicom.py")
-    dicom = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(dicom)
+    dicom = load_tests("dicom")
     pixels = dicom.write_series(folder / "series", shape=(8, 9), sop=dicom.CT)
     assert upscale("series", "out.nii.gz", *BICUBIC, "--report", "r.json") == 0
     err = capsys.readouterr().err
@@ -270,9 +371,24 @@ def test_a_dicom_series_is_read_and_its_patient_not_told(folder, capsys):
     assert str(folder) not in text and json.loads(text)["input_file"] == "series"
 
 
+def test_a_folder_of_series_and_nrrd_files_is_a_folder_of_volumes(folder, files):
+    pytest.importorskip("itk")
+    dicom, volume = (load_tests(name) for name in ("dicom", "volume"))
+    (folder / "all/deep").mkdir(parents=True)
+    first = dicom.write_series(folder / "all/one", shape=(8, 9))
+    dicom.write_series(folder / "all/deep/two", shape=(7, 9))
+    volume.write_nrrd(folder / "all/a.nrrd")
+    assert upscale("all", "results", *BICUBIC, "--quiet") == 0
+    assert files(folder / "results") == {"one.nii.gz", "deep/two.nii.gz", "a.nii.gz"}
+    assert upscale("all/one", "one.nii.gz", *BICUBIC, "--quiet") == 0
+    for name in ("one.nii.gz", "results/one.nii.gz"):
+        assert abs(nib.load(name).get_fdata().mean() - first.mean()) < 5
+    assert nib.load("results/a.nii.gz").shape == (6, 8, 5)
+
+
 def test_a_warning_is_shown_in_a_line_and_kept_in_the_report(folder, weights, capsys, write_volume):
     source = write_volume(folder / "lost.nii.gz", code=0)
-    arguments = [source, "out.nii.gz", "--scale", 2, 2, 2, "--model", weights, "--device", "cpu", "--overwrite"]
+    arguments = [source, "out.nii.gz", "--scale", "2x2x2", "--model", weights, "--device", "cpu", "--overwrite"]
     assert upscale(*arguments, "--report", "r.json") == 0
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 2 and all(line.startswith("miassr: warning: ") for line in err)
@@ -286,7 +402,7 @@ def test_a_warning_is_shown_in_a_line_and_kept_in_the_report(folder, weights, ca
 @pytest.mark.parametrize("code, message", [(0, "does not say how"), (1, "in.nii.gz: the model has no weights for")])
 def test_strict_makes_warnings_errors(folder, weights, code, message, write_volume, refusal):
     write_volume(folder / "in.nii.gz", code=code)
-    options = ["--scale", 2, 2, 2, "--model", weights, "--device", "cpu", "--strict"]
+    options = ["--scale", "2x2x2", "--model", weights, "--device", "cpu", "--strict"]
     assert message in refusal(folder / "in.nii.gz", "out.nii.gz", *options)
 
 
@@ -297,7 +413,13 @@ def test_an_unknown_error_is_not_swallowed(monkeypatch):
     monkeypatch.setattr(Predictor, "__call__", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         upscale("in.nii.gz", "out.nii.gz", *BICUBIC)
-    (Path.cwd() / "all").mkdir()
-    os.rename("in.nii.gz", "all/in.nii.gz")
-    with pytest.raises(RuntimeError, match="a bug"):
-        upscale("all", "results", *BICUBIC)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "input"])
+def test_a_result_is_written_in_the_type_that_is_asked_for(folder, write_volume, dtype):
+    write_volume(folder / "ints.nii", np.random.default_rng(0).integers(-40, 900, SIZE, np.int16))
+    assert upscale("ints.nii", "exact.nii", *BICUBIC) == upscale("ints.nii", "out.nii", *BICUBIC, "--dtype", dtype) == 0
+    saved, exact = nib.load("out.nii"), nib.load("exact.nii")
+    assert (saved.get_data_dtype(), exact.get_data_dtype()) == (np.int16, np.float32)
+    np.testing.assert_array_equal(np.asarray(saved.dataobj), np.asarray(exact.dataobj).round())
+    assert np.asarray(exact.dataobj).min() < -40.6

@@ -417,7 +417,7 @@ def test_a_file_that_is_there_is_replaced_only_if_that_is_allowed(tmp_path):
     path = tmp_path / "a.nii"
     path.write_text("mine")
     for call in (check_output, lambda path: save_volume(path, random_volume())):
-        with pytest.raises(VolumeError, match=r"a\.nii exists already"):
+        with pytest.raises(FileExistsError, match=r"a\.nii exists already"):
             call(path)
         assert path.read_text() == "mine"
     check_output(path, overwrite=True)
@@ -438,16 +438,16 @@ def test_the_folder_must_be_there_and_writable(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         check_output(tmp_path / "nowhere" / "a.nii")
     (tmp_path / "b.nii").mkdir()
-    with pytest.raises(VolumeError, match="is a folder"):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
         check_output(tmp_path / "b.nii", overwrite=True)
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
-    with pytest.raises(VolumeError, match="is read-only"):
+    with pytest.raises(PermissionError, match="is read-only"):
         check_output(tmp_path / "a.nii")
-    with pytest.raises(VolumeError, match="is read-only"):
+    with pytest.raises(PermissionError, match="is read-only"):
         save_volume(tmp_path / "a.nii", random_volume())
 
 
-@pytest.mark.parametrize("volume", [torch.rand(1, 3, 4, 5), random_volume((3, 4)), random_volume((1, 1, 40000))])
+@pytest.mark.parametrize("volume", [torch.rand(1, 3, 4, 5), random_volume((3, 4))])
 def test_what_nifti_cannot_hold_is_refused(tmp_path, volume):
     with pytest.raises(VolumeError, match="of shape"):
         save_volume(tmp_path / "a.nii", volume)

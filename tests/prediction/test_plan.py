@@ -75,12 +75,29 @@ def test_spacings_in_a_slice_that_are_equal_but_for_rounding_get_one_scale(slice
         ((1, 20, 30, 10), (5.0, 1.0, 1.0), 0),
         ((1, 20, 30, 10), (1.0, 5.0, 1.0), 1),
         ((1, 20, 30, 10), (1.0, 1.0, 1.0), 2),
-        ((1, 20, 30, 10), (2.001, 1.0, 2.0), 2),
+        ((1, 20, 30, 10), (1.0, 2.0, 5.0), 2),
+        ((1, 20, 30, 10), (5.0, 2.0, 1.0), 0),
+        # Two axes that agree but for rounding are the plane, even where the third is finer.
+        ((1, 20, 30, 10), (2.001, 1.0, 2.0), 1),
+        ((1, 86, 100, 4), (1.7361112, 1.7361109, 1.0), 2),
+        ((1, 86, 100, 4), (1.0, 1.7361109, 1.7361112), 0),
+        ((1, 20, 30, 10), (1.0, 1.0004, 0.9997), 2),
         ((1, 1, 30, 10), (1.0, 1.0, 5.0), 0),
     ],
 )
-def test_slices_lie_across_the_largest_spacing_or_the_axis_of_one_sample(shape, spacing, axis):
+def test_slices_lie_across_the_odd_spacing_out_or_the_axis_of_one_sample(shape, spacing, axis):
     assert plan_of(volume(shape, spacing), scale=2).slice_axis == axis
+
+
+@pytest.mark.parametrize("axis, plane", [(0, "sagittal"), (1, "coronal"), (2, "axial")])
+def test_the_plane_of_the_slices_is_named_by_the_patients_axes(axis, plane):
+    # Turned by 20 degrees and with axes that are permuted and flipped.
+    turn = np.array([[0.94, -0.34, 0.0], [0.34, 0.94, 0.0], [0.0, 0.0, 1.0]])
+    for order, signs in (((0, 1, 2), (1, 1, 1)), ((2, 0, 1), (-1, 1, -1)), ((1, 2, 0), (1, -1, 1))):
+        affine = np.eye(4)
+        affine[:3, :3] = (turn * np.array(signs))[:, order]
+        image = MetaTensor(torch.rand(1, 4, 5, 6), affine=torch.from_numpy(affine))
+        assert plan_of(image, scale=2, slice_axis=order.index(axis)).plane == plane
 
 
 def test_an_axis_of_one_sample_keeps_its_spacing():

@@ -295,8 +295,11 @@ def test_the_report_says_what_was_done():
     predictor = Predictor("bicubic")
     fine = predictor(image, scale=(2.0, 2.5))
     report = predictor.report
-    assert report["input"] == {"shape": [1, *SIZE], "spacing": [1, 1, 3], "affine": image.affine.tolist()}
-    assert report["output"] == {"shape": [1, 18, 20, 7], "spacing": [0.5, 0.4, 3], "affine": fine.affine.tolist()}
+    shape, affine = [1, *SIZE], image.affine.tolist()
+    assert report["input"] == {"shape": shape, "dtype": "float32", "spacing": [1, 1, 3], "affine": affine}
+    shape, affine = [1, 18, 20, 7], fine.affine.tolist()
+    assert report["output"] == {"shape": shape, "dtype": "float32", "spacing": [0.5, 0.4, 3], "affine": affine}
+    assert report["plane"] == "axial"
     assert (report["scale"], report["slice_axis"], report["model"]["name"]) == ([2.0, 2.5, 1.0], 2, "bicubic")
     predictor(image[..., 0], scale=2)
     assert predictor.report["output"]["shape"] == [1, 18, 16] and predictor.report["output"]["spacing"] == [0.5, 0.5]
@@ -311,6 +314,81 @@ def test_arrays_and_tensors_of_any_layout_and_kind_are_taken(change):
     fine = Predictor("bicubic", consistency=None)(image, scale=2)
     torch.testing.assert_close(fine.as_tensor(), truth, rtol=0, atol=1e-2)
     assert fine.affine.diag().tolist() == [0.5, 0.5, 1, 1]
+
+
+def test_the_result_has_the_type_that_is_asked_for_rounded_and_clipped():
+    image = random_image(1, *SIZE) * 300 - 20
+    exact = Predictor("bicubic")(image, scale=2)
+    assert exact.min() < -20.6 and exact.max() > 255.5
+    for dtype, low, high in (("uint8", 0, 255), ("int16", -32768, 32767)):
+        fine = Predictor("bicubic", dtype=dtype)(image, scale=2)
+        assert fine.dtype == getattr(torch, dtype)
+        assert torch.equal(fine.as_tensor().double(), exact.as_tensor().double().round().clamp(low, high))
+
+
+@pytest.mark.parametrize(
+    "change, dtype",
+    [
+        (lambda image: image.to(torch.int16), "int16"),
+        (lambda image: image.numpy().astype(np.uint16), "uint16"),
+        (lambda image: image.double(), "float32"),
+        (lambda image: MetaTensor(image, meta={"original_dtype": "uint8"}), "uint8"),
+    ],
+)
+def test_the_result_can_have_the_type_of_the_input(change, dtype):
+    predictor = Predictor("bicubic", dtype="input")
+    assert predictor(change(random_image(1, *SIZE) * 200), scale=2).dtype == getattr(torch, dtype)
+    assert predictor.report["output"]["dtype"] == dtype
+
+
+def test_a_type_that_is_not_written_is_refused():
+    with pytest.raises(ValueError, match=r"dtype must be 'input' or one of uint8, .*, got 'int64'"):
+        Predictor("bicubic", dtype="int64")
+    with pytest.raises(ValueError, match=r"a result of type int64 as the input has is not made: give a dtype"):
+        Predictor("bicubic", dtype="input")((random_image(1, *SIZE) * 200).long(), scale=2)
+
+
+def test_intensities_of_any_size_are_worked_on_or_refused():
+    image = random_image(1, *SIZE)
+    truth = Predictor("bicubic")(image, scale=2)
+    for factor in (1e-30, 1e30, 1e37):
+        fine = Predictor("bicubic")(image * factor, scale=2)
+        torch.testing.assert_close(fine.as_tensor() / factor, truth.as_tensor(), rtol=1e-4, atol=1e-5)
+    image[0, 0, 0, 0], image[0, 1, 0, 0] = 3e38, -3e38
+    with pytest.raises(ValueError, match=r"the intensities, -3e\+38 to 3e\+38, are too large to compute with"):
+        Predictor("bicubic")(image, scale=2)
+
+
+class Overflows(Linear):
+    """A network whose results are infinite."""
+
+    def forward(self, x, scale):
+        return super().forward(x, scale) * 1e38 * 1e38
+
+
+def test_a_result_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="the result is not finite: intensities of"):
+        Predictor(Overflows())(random_image(1, *SIZE), scale=2)
+
+
+def test_a_result_that_does_not_fit_is_refused_and_a_large_one_warned_of(monkeypatch):
+    image = random_image(2, 50, 40, 7)
+    # Two channels of 100 x 80 x 7 float32, and a copy.
+    needed = 2 * 100 * 80 * 7 * 4 * 2
+    free = "miassr_monai.prediction.predictor.available_memory"
+    monkeypatch.setattr(free, lambda: needed - 1)
+    with pytest.raises(
+        ValueError, match=r"the result, 100 x 80 x 7 voxels, needs about .* but .* give a smaller --scale"
+    ):
+        Predictor(Overflows())(image, scale=2)
+    monkeypatch.setattr(free, lambda: 2 * needed - 1)
+    with pytest.warns(SuperResolutionWarning, match=r"the result, 100 x 80 x 7 voxels, needs about 0\.000834 GiB"):
+        Predictor("bicubic")(image, scale=2)
+    for plenty in (2 * needed + 1, None):
+        monkeypatch.setattr(free, lambda plenty=plenty: plenty)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SuperResolutionWarning)
+            Predictor("bicubic")(image, scale=2)
 
 
 def test_the_result_can_be_changed_and_learned_from():

@@ -1,0 +1,48 @@
+"""How much memory is left, so that what cannot fit is refused before any work; imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["available_memory", "gibibytes"]
+
+MACHINE = Path("/proc/meminfo")
+# Limit and use of the group of processes, as containers and job schedulers set it: of both versions of control groups.
+GROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+def available_memory() -> int | None:
+    """Bytes that this process can still take without swapping; ``None`` where that cannot be told.
+
+    It is what the machine has left, or its group of processes, or the limit on its address space, whichever is least.
+    """
+    return min(limits(), default=None)
+
+
+def limits() -> Iterator[int]:
+    """What each limit leaves, as far as there is one and the system tells."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = MACHINE.read_text().splitlines()
+        yield int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024
+    for limit, used in GROUPS:
+        # A group without a limit says "max".
+        with suppress(OSError, ValueError):
+            yield max(0, int(Path(limit).read_text()) - int(Path(used).read_text()))
+    with suppress(ImportError, OSError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            yield max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+def gibibytes(size: float) -> str:
+    """A number of bytes, to be shown."""
+    return f"{size / 2**30:.3g} GiB"
