@@ -7,25 +7,21 @@ by scale ``p / q``, ``p / q`` to go down. Past the border the outermost sample i
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
-from miassr_monai.geometry import axis_scales, downscaled_size, nearest_fraction, upscaled_range
+from miassr_monai.geometry import Scale, axis_scales, downscaled_size, format_scale, nearest_fraction, upscaled_range
 
 __all__ = [
     "bicubic_axis",
     "bicubic_downsample",
     "bicubic_rescale",
     "bicubic_upscale",
-    "gaussian_downsample",
-    "kspace_downsample",
+    "downsample",
     "linear_upscale",
 ]
-
-# Full width at half maximum of a Gaussian, in standard deviations.
-FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
 def sample_positions(
@@ -46,21 +42,25 @@ def fold_taps(index: torch.Tensor, weight: torch.Tensor, in_size: int) -> torch.
     return matrix.scatter_add_(1, index.clamp(0, in_size - 1), weight)
 
 
+def keys_kernel(distance: torch.Tensor, a: float) -> torch.Tensor:
+    """Cubic convolution kernel (Keys 1981) at distances of at least 0, in samples; zero from 2 on."""
+    near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return torch.where(distance <= 1, near, torch.where(distance < 2, far, torch.zeros_like(far)))
+
+
 def cubic_matrix(
     in_size: int, out_size: int, step_numerator: int, step_denominator: int, origin: int = 0, first: int = 0
 ) -> torch.Tensor:
-    """Cubic convolution (Keys 1981, a = -0.75 as in OpenCV and PyTorch) sampled at the output positions, in float64.
+    """Cubic convolution (a = -0.75 as in OpenCV and PyTorch) sampled at the output positions, in float64.
 
     Of a part of an image, ``origin`` is the index of its first sample in the whole, ``first`` that of its first output.
     """
-    a = -0.75
     whole, fraction = sample_positions(out_size, step_numerator, step_denominator, first)
     whole = whole - origin
     offset = torch.arange(-1, 3, dtype=torch.int64)
-    distance = (fraction.unsqueeze(1) - offset).abs()
-    near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
-    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-    return fold_taps(whole.unsqueeze(1) + offset, torch.where(distance <= 1, near, far), in_size)
+    weight = keys_kernel((fraction.unsqueeze(1) - offset).abs(), -0.75)
+    return fold_taps(whole.unsqueeze(1) + offset, weight, in_size)
 
 
 def linear_matrix(
@@ -72,63 +72,37 @@ def linear_matrix(
     return fold_taps(index, torch.stack([1 - fraction, fraction], 1), in_size)
 
 
-def gaussian_matrix(in_size: int, out_size: int, step_numerator: int, step_denominator: int) -> torch.Tensor:
-    """Gaussian point-spread function as wide (FWHM) as an output sample, sampled at the output positions, in float64.
-
-    The kernel is the linear interpolation of the input samples convolved with a Gaussian, of total variance
-    ``(step / 2.355)^2``. Unlike a sampled Gaussian, it sums to one and keeps a ramp a ramp at every sub-sample
-    position.
-    """
-    sigma = math.sqrt((step_numerator / step_denominator / FWHM_PER_SIGMA) ** 2 - 1.0 / 6.0)
-    radius = math.ceil(5.0 * sigma) + 1
-    whole, fraction = sample_positions(out_size, step_numerator, step_denominator)
-    offset = torch.arange(-radius, radius + 2, dtype=torch.int64)
-    edge = torch.arange(-radius - 1, radius + 3, dtype=torch.float64) - fraction.unsqueeze(1)
-    # Second integral of the Gaussian; its second difference is the triangle-smoothed kernel.
-    ramp = edge * torch.special.ndtr(edge / sigma) + sigma / math.sqrt(2 * math.pi) * torch.exp(
-        -0.5 * (edge / sigma) ** 2
-    )
-    weight = ramp[:, 2:] - 2 * ramp[:, 1:-1] + ramp[:, :-2]
-    return fold_taps(whole.unsqueeze(1) + offset, weight / weight.sum(1, keepdim=True), in_size)
-
-
-def cosine_matrix(in_size: int, out_size: int, step_numerator: int, step_denominator: int) -> torch.Tensor:
-    """Ideal low-pass filter up to the output grid's Nyquist frequency, sampled at the output positions, in float64.
-
-    The input is a cosine series, as if mirrored at its borders, so that one border does not leak into the other; the
-    series is cut off and evaluated between the samples.
-    """
-    whole, fraction = sample_positions(out_size, step_numerator, step_denominator)
-    kept = -(-in_size * step_denominator // step_numerator)
-    frequency = math.pi * torch.arange(kept, dtype=torch.float64) / in_size
-    analysis = torch.cos(frequency.unsqueeze(1) * (torch.arange(in_size, dtype=torch.float64) + 0.5)) * 2 / in_size
-    analysis[0] /= 2
-    return torch.cos((whole + fraction + 0.5).unsqueeze(1) * frequency) @ analysis
+def along_axis(matrix: torch.Tensor, image: torch.Tensor, axis: int) -> torch.Tensor:
+    """Product of a matrix ``(new size, size)`` and one axis of an image."""
+    if axis == image.dim() - 1:
+        return image @ matrix.t()
+    return (matrix @ image.flatten(axis + 1)).unflatten(-1, image.shape[axis + 1 :])
 
 
 def apply_matrices(
-    image: torch.Tensor, rows: torch.Tensor | None, columns: torch.Tensor | None, chunk_elements: int = 1 << 22
+    image: torch.Tensor, matrices: list[torch.Tensor | None], chunk_elements: int = 1 << 22
 ) -> torch.Tensor:
-    """Resample an image ``(..., h, w)`` by ``rows (h', h)`` and ``columns (w', w)``; integers become float32.
+    """Resample the last axes of an image, each by its matrix ``(new size, size)``; integers become float32.
 
-    ``None`` leaves an axis as it is. Of a stack of planes, as many as have
-    ``chunk_elements`` are worked on at a time, which bounds the memory.
+    ``None`` leaves an axis as it is. Of a stack of images, as many as have ``chunk_elements`` are worked on at a time,
+    which bounds the memory.
     """
     dtype = image.dtype if image.is_floating_point() else torch.float32
-    if rows is None and columns is None:
+    left_alone = [matrix is None for matrix in matrices]
+    if all(left_alone):
         return image.to(dtype)
-    planes = image.reshape(-1, image.size(-2), image.size(-1))
+    leading = image.dim() - len(matrices)
+    stack = image.unsqueeze(0).flatten(0, leading)
     done: list[torch.Tensor] = []
-    for part in planes.split(max(1, chunk_elements // (planes.size(1) * planes.size(2)))):
+    for part in stack.split(max(1, chunk_elements // max(1, stack[:1].numel()))):
         # In float64, which autocast leaves alone: interpolation weights want more digits than half precision has.
         part = part.to(torch.float64)
-        if rows is not None:
-            part = rows.to(image.device) @ part
-        if columns is not None:
-            part = part @ columns.to(image.device).t()
+        for index, matrix in enumerate(matrices):
+            if matrix is not None:
+                part = along_axis(matrix.to(image.device), part, index + 1)
         done.append(part.to(dtype))
     resampled = torch.cat(done)
-    shape = list(image.shape[:-2])
+    shape = list(image.shape[:leading])
     shape.extend(resampled.shape[1:])
     return resampled.view(shape)
 
@@ -151,7 +125,7 @@ def upscale(
     row_scale, column_scale = axis_scales(scale)
     rows = upscale_matrix(image.size(-2), row_scale, origin[0], cubic)
     columns = upscale_matrix(image.size(-1), column_scale, origin[1], cubic)
-    return apply_matrices(image, rows, columns)
+    return apply_matrices(image, [rows, columns])
 
 
 def bicubic_upscale(
@@ -197,7 +171,7 @@ def bicubic_rescale(
     row_scale, column_scale = axis_scales(scale)
     rows = rescale_matrix(image.size(-2), done, row_scale, origin[0])
     columns = rescale_matrix(image.size(-1), done, column_scale, origin[1])
-    return apply_matrices(image, rows, columns)
+    return apply_matrices(image, [rows, columns])
 
 
 def bicubic_axis(image: torch.Tensor, axis: int, size: int, done: float, scale: float) -> torch.Tensor:
@@ -212,39 +186,54 @@ def bicubic_axis(image: torch.Tensor, axis: int, size: int, done: float, scale: 
     """
     (p, q), (done_p, done_q) = nearest_fraction(scale), nearest_fraction(done)
     matrix = cubic_matrix(image.size(axis), size, done_p * q, done_q * p)
-    return apply_matrices(image.movedim(axis, -1), None, matrix).movedim(-1, axis)
+    return apply_matrices(image.movedim(axis, -1), [matrix]).movedim(-1, axis)
+
+
+def trailing_scales(scale: Scale) -> tuple[float, ...]:
+    """One scale for each of an image's last axes; a number is that of the last two."""
+    return tuple(scale) if isinstance(scale, Sequence) else (scale, scale)
 
 
 def downsample(
-    image: torch.Tensor, scale: float | tuple[float, float], matrix: Callable[[int, int, int, int], torch.Tensor | None]
+    image: torch.Tensor, scale: Scale, matrix: Callable[..., torch.Tensor], **parameters: Any
 ) -> torch.Tensor:
-    """Resample ``(..., H, W)`` at the centres of the LR pixels by the matrix of each axis.
+    """Resample the last axes of an image at the centres of its LR samples. An axis at scale 1 is left alone.
+
+    Args:
+        image: any number of leading axes.
+        scale: HR samples per LR sample of each of the last axes, or one number for the last two.
+        matrix: makes the matrix ``(out_size, in_size)`` of an axis from these sizes and the scale as a fraction.
+        parameters: of ``matrix``; a sequence has one for each axis.
 
     Raises:
-        ValueError: when the image is smaller than one LR pixel.
+        ValueError: when the image is smaller than one LR sample, or a sequence is of another number of axes.
     """
-    matrices = []
-    for size, axis_scale in zip(image.shape[-2:], axis_scales(scale), strict=True):
+    scales = trailing_scales(scale)
+    sizes = image.shape[-len(scales) :]
+    values = {name: value_per_axis(name, value, len(scales)) for name, value in parameters.items()}
+    matrices: list[torch.Tensor | None] = []
+    for axis, (size, axis_scale) in enumerate(zip(sizes, scales, strict=True)):
         p, q = nearest_fraction(axis_scale)
         small = downscaled_size(size, axis_scale)
         if small < 1:
-            raise ValueError(
-                f"an image of {image.size(-2)} x {image.size(-1)} pixels is too small to be degraded by {scale}."
-            )
-        matrices.append(matrix(size, small, p, q))
-    return apply_matrices(image, *matrices)
+            shown = " x ".join(str(n) for n in sizes)
+            raise ValueError(f"an image of {shown} pixels is too small to be degraded by {format_scale(scale)}.")
+        made = None if p == q else matrix(size, small, p, q, **{name: value[axis] for name, value in values.items()})
+        matrices.append(made)
+    return apply_matrices(image, matrices)
 
 
-def bicubic_downsample(image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
-    """Sample ``(..., H, W)`` at the centres of the ``floor(H / s)`` x ``floor(W / s)`` LR pixels; no anti-aliasing."""
-    return downsample(image, scale, lambda size, small, p, q: None if p == q else cubic_matrix(size, small, p, q))
+def value_per_axis(name: str, value: Any, axes: int) -> Sequence[Any]:
+    """A parameter for each axis: one value is that of all."""
+    values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * axes
+    if len(values) != axes:
+        raise ValueError(f"{name} needs one value, or one for each of the {axes} axes of the scale, got {value}.")
+    return values
 
 
-def gaussian_downsample(image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
-    """Blur ``(..., H, W)`` by a Gaussian with a FWHM of ``scale`` pixels, then sample it at the LR pixels' centres."""
-    return downsample(image, scale, gaussian_matrix)
+def bicubic_downsample(image: torch.Tensor, scale: Scale) -> torch.Tensor:
+    """Sample the last axes by bicubic interpolation at the centres of the ``floor(size / s)`` LR samples.
 
-
-def kspace_downsample(image: torch.Tensor, scale: float | tuple[float, float]) -> torch.Tensor:
-    """Keep the frequencies of ``(..., H, W)`` that the LR grid can hold, and sample at the LR pixels' centres."""
-    return downsample(image, scale, lambda size, small, p, q: None if p == q else cosine_matrix(size, small, p, q))
+    There is no anti-aliasing. ``scale`` is one number for the last two axes, or one for each of the last axes.
+    """
+    return downsample(image, scale, cubic_matrix)

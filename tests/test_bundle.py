@@ -128,7 +128,12 @@ def test_training_starts_from_the_weights_that_it_is_given(trained, dataset_dir,
 
 @pytest.mark.parametrize(
     ("overlay", "metrics"),
-    [("finetune", {"warmup/loss"}), ("ssim", {"warmup/loss"}), ("gan", {"gan/adversarial", "gan/perceptual"})],
+    [
+        ("blind", {"warmup/loss"}),
+        ("finetune", {"warmup/loss"}),
+        ("ssim", {"warmup/loss"}),
+        ("gan", {"gan/adversarial", "gan/perceptual"}),
+    ],
 )
 def test_overlays_go_on_from_the_weights_that_they_are_given(overlay, metrics, trained, dataset_dir, tmp_path):
     overrides = {

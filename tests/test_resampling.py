@@ -8,21 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miassr_monai.resampling import (
+    apply_matrices,
     bicubic_downsample,
     bicubic_rescale,
     bicubic_upscale,
-    gaussian_downsample,
+    downsample,
     linear_upscale,
 )
 
 FRACTIONAL = [1.1, 1.5, 2.3, 2.5, 2.7, math.pi, 3.7]
 SCALES = pytest.mark.parametrize("scale", [1, 2, 3, 4, *FRACTIONAL])
-DOWNSAMPLES = pytest.mark.parametrize("downsample", [bicubic_downsample, gaussian_downsample])
 UPSCALES = pytest.mark.parametrize("upscale", [bicubic_upscale, linear_upscale])
 MODES = pytest.mark.parametrize(("upscale", "mode"), [(bicubic_upscale, "bicubic"), (linear_upscale, "bilinear")])
-RESAMPLES = pytest.mark.parametrize(
-    "resample", [bicubic_upscale, bicubic_downsample, gaussian_downsample, linear_upscale]
-)
+RESAMPLES = pytest.mark.parametrize("resample", [bicubic_upscale, bicubic_downsample, linear_upscale])
 AXES = pytest.mark.parametrize("axis", [-2, -1], ids=["rows", "columns"])
 
 
@@ -80,14 +78,6 @@ def test_linear_upscale_keeps_a_ramp_that_ends_at_the_outermost_centres(scale, a
     torch.testing.assert_close(line, expected, rtol=0, atol=1e-13)
 
 
-@AXES
-@SCALES
-def test_gaussian_downsample_keeps_a_ramp(scale, axis):
-    line = gaussian_downsample(ramp_image(80, axis), scale).movedim(axis, -1)[0, 0, 0]
-    values, expected = inner(line, positions(len(line), exact(scale)), 80, margin=16)
-    torch.testing.assert_close(values, expected, rtol=0, atol=1e-7)
-
-
 @RESAMPLES
 @SCALES
 def test_a_constant_stays_constant_up_to_the_borders(resample, scale):
@@ -104,18 +94,16 @@ def test_sizes_are_exact_floors(resample, h, w, scale):
     assert image.shape == (1, math.floor(h * factor), math.floor(w * factor))
 
 
-@DOWNSAMPLES
 @pytest.mark.parametrize(("size", "scale", "lr"), [(22, 2.3, 9), (23, 2.3, 10), (37, 3.7, 10), (33, 1.1, 30)])
-def test_lr_size_counts_the_pixels_that_are_full(downsample, size, scale, lr):
-    assert downsample(torch.zeros(1, size, 40), scale).size(1) == lr
-    assert downsample(torch.zeros(1, 40, size), scale).size(2) == lr
+def test_lr_size_counts_the_pixels_that_are_full(size, scale, lr):
+    assert bicubic_downsample(torch.zeros(1, size, 40), scale).size(1) == lr
+    assert bicubic_downsample(torch.zeros(1, 40, size), scale).size(2) == lr
 
 
-@DOWNSAMPLES
 @pytest.mark.parametrize(("h", "w", "scale"), [(3, 9, 4), (9, 3, 4), (2, 9, 2.3), (1, 1, 1.01)])
-def test_an_image_smaller_than_an_lr_pixel_is_refused(downsample, h, w, scale):
+def test_an_image_smaller_than_an_lr_pixel_is_refused(h, w, scale):
     with pytest.raises(ValueError, match=f"{h} x {w} pixels is too small"):
-        downsample(torch.zeros(1, 1, h, w), scale)
+        bicubic_downsample(torch.zeros(1, 1, h, w), scale)
 
 
 @RESAMPLES
@@ -166,39 +154,41 @@ def test_bicubic_downsample_is_that_of_pytorch_without_antialiasing(h, w, scale)
     torch.testing.assert_close(bicubic_downsample(image, scale), expected, rtol=0, atol=1e-12)
 
 
-@DOWNSAMPLES
-def test_pixels_that_fill_no_lr_pixel_move_nothing(downsample):
+def test_pixels_that_fill_no_lr_pixel_move_nothing():
     image = random_image(1, 40, 40)
-    cut, whole = downsample(image[:, :39, :39], 3), downsample(image, 3)
+    cut, whole = bicubic_downsample(image[:, :39, :39], 3), bicubic_downsample(image, 3)
     torch.testing.assert_close(whole[:, :7, :7], cut[:, :7, :7], rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("axis", [0, 1], ids=["rows", "columns"])
-@pytest.mark.parametrize("scale", [1.5, 2, 2.3, 2.7, 3, 3.7, 4])
-def test_gaussian_downsample_widens_a_gaussian_by_its_point_spread(scale, axis):
-    size, centre, sigma = 121, 60.3, 5.0
-    profile = torch.exp(-((torch.arange(size, dtype=torch.float64) - centre) ** 2) / (2 * sigma**2))
-    image = torch.outer(profile, profile)
-    lr = gaussian_downsample(image, scale)
-    torch.testing.assert_close(lr.sum() * float(exact(scale)) ** 2, image.sum(), rtol=1e-7, atol=0)
-
-    u = positions(lr.size(axis), exact(scale))
-    mass = lr.sum(1 - axis) / lr.sum()
-    mean = (mass * u).sum()
-    variance = (mass * (u - mean) ** 2).sum()
-    torch.testing.assert_close(mean, torch.tensor(centre, dtype=torch.float64), rtol=0, atol=1e-6)
-    expected = sigma**2 + (scale / 2.354820045) ** 2
-    torch.testing.assert_close(variance, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-4)
+@pytest.mark.parametrize("shapes", [[(4, 7)], [(4, 7), (9, 5)], [(3, 4), (4, 7), (9, 5)], [(3, 4), None, (9, 5)]])
+def test_each_of_the_last_axes_is_multiplied_by_its_matrix(shapes):
+    """By one Kronecker product of all the matrices."""
+    matrices = [None if shape is None else random_image(*shape) for shape in shapes]
+    image = random_image(2, 3, *(6 if shape is None else shape[1] for shape in shapes))
+    result = apply_matrices(image, matrices, chunk_elements=50)
+    product = torch.ones(1, 1, dtype=torch.float64)
+    for matrix in matrices:
+        product = torch.kron(product, torch.eye(6, dtype=torch.float64) if matrix is None else matrix)
+    expected = (image.reshape(6, -1) @ product.T).view(result.shape)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4, 6])
-def test_gaussian_downsample_sees_a_point_with_the_full_width_at_half_maximum_of_the_scale(scale):
-    size = 24 * scale
-    points = torch.eye(size, dtype=torch.float64).unsqueeze(1)
-    row = gaussian_downsample(points.expand(size, scale, size), scale)[:, 0, 12]
-    x = torch.arange(size, dtype=torch.float64) - (12.5 * scale - 0.5)
-    gaussian = torch.exp(-4 * math.log(2) * (x / scale) ** 2)
-    torch.testing.assert_close(row, gaussian / gaussian.sum(), rtol=0, atol=0.03 / scale**2)
+def test_three_axes_are_downsampled_each_by_its_scale():
+    volume = random_image(2, 9, 12, 10)
+    plane = bicubic_downsample(volume, (1.5, 2.0))
+    expected = bicubic_downsample(plane.movedim(1, -1), (1.0, 3.0)).movedim(-1, 1)
+    torch.testing.assert_close(bicubic_downsample(volume, (3.0, 1.5, 2.0)), expected, rtol=0, atol=1e-14)
+
+
+def test_a_parameter_may_differ_from_axis_to_axis():
+    def constant(in_size, out_size, step_numerator, step_denominator, *, value):
+        return torch.full((out_size, in_size), value, dtype=torch.float64)
+
+    image = torch.ones(4, 6, dtype=torch.float64)
+    assert downsample(image, 2, constant, value=[2.0, 3.0]).unique().tolist() == [2.0 * 4 * 3.0 * 6]
+    assert downsample(image, (1, 2), constant, value=[2.0, 3.0]).unique().tolist() == [3.0 * 6]
+    with pytest.raises(ValueError, match="value needs one value, or one for each of the 2 axes of the scale"):
+        downsample(image, 2, constant, value=[1])
 
 
 @UPSCALES

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from miassr_monai.resampling import kspace_downsample
+from miassr_monai.degradations import kspace_degradation
 from miassr_monai.transforms.downsample import Degradation, Degradationd
 
 __all__ = ["KSpaceDegradation", "KSpaceDegradationd", "kspace_degradation"]
-
-kspace_degradation = kspace_downsample
 
 
 class KSpaceDegradation(Degradation):

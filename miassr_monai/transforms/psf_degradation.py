@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from miassr_monai.resampling import gaussian_downsample
+from miassr_monai.degradations import psf_degradation
 from miassr_monai.transforms.downsample import Degradation, Degradationd
 
 __all__ = ["PSFDegradation", "PSFDegradationd", "psf_degradation"]
-
-psf_degradation = gaussian_downsample
 
 
 class PSFDegradation(Degradation):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from miassr_monai.degradations import RandomDegradation, paper_degradation, parse_degradation, psf_degradation
 from miassr_monai.engines import DegradeBatch
-from miassr_monai.transforms import paper_degradation, psf_degradation
 
 SIZES = pytest.mark.parametrize(
     ("scale", "size"),
@@ -38,7 +38,7 @@ def test_input_is_the_whole_image_degraded_at_exactly_the_scale(degradation, sca
 
     inputs, _, args, kwargs = DegradeBatch(record)({"image": image, "scale": float(scale)}, CPU)
     ((x, s),) = seen
-    assert s == float(scale)
+    assert s == (float(scale), float(scale))
     assert args == ()
     assert kwargs == {"scale": float(scale)}
     torch.testing.assert_close(x, image, rtol=0, atol=0)
@@ -84,12 +84,12 @@ def test_the_image_is_degraded_on_the_device_and_in_the_type_that_are_asked_for(
 
 @pytest.mark.parametrize("order", [("blur", "kept"), ("kept", "blur")])
 def test_of_several_degradations_the_batch_names_its_own(order):
-    both = {"blur": psf_degradation, "kept": lambda x, s: x[..., :: int(s), 1 :: int(s)]}
+    both = {"blur": psf_degradation, "kept": lambda x, s: x[..., :: int(s[0]), 1 :: int(s[1])]}
     prepare = DegradeBatch({name: both[name] for name in order})
     image = random_image(25, 24)
     for name in ("kept", "blur", "kept"):
         inputs, targets, args, kwargs = prepare({"image": image, "scale": 2.0, "degradation": name}, CPU)
-        torch.testing.assert_close(inputs, both[name](image, 2.0), rtol=0, atol=0)
+        torch.testing.assert_close(inputs, both[name](image, (2.0, 2.0)), rtol=0, atol=0)
         # Every second of 25 rows are 13, which is one more than fills them.
         torch.testing.assert_close(targets, image[:, :, : 2 * inputs.shape[2], :24], rtol=0, atol=0)
         assert (args, kwargs) == ((), {"scale": 2.0})
@@ -105,3 +105,23 @@ def test_a_single_degradation_does_for_every_name():
 def test_a_degradation_that_is_not_there_is_an_error(named):
     with pytest.raises(KeyError, match="other" if named else "degradation"):
         DegradeBatch({"psf": psf_degradation})({"image": random_image(8, 8), "scale": 2.0, **named}, CPU)
+
+
+def test_volumes_are_degraded_along_all_their_axes():
+    volume = torch.rand(2, 1, 9, 11, 13)
+    inputs, targets, _, kwargs = DegradeBatch(psf_degradation)({"image": volume, "scale": 2.5}, CPU)
+    torch.testing.assert_close(inputs, psf_degradation(volume, (2.5, 2.5, 2.5)), rtol=0, atol=0)
+    torch.testing.assert_close(targets, volume[..., :7, :10, :12], rtol=0, atol=0)
+    assert kwargs == {"scale": 2.5}
+
+
+def test_what_a_family_draws_is_in_the_batch_and_its_gain_and_gamma_in_the_target():
+    torch.manual_seed(0)
+    family = RandomDegradation(extras={}, gain=(0.5, 0.9), gamma=(1.2, 1.5), intensity_prob=0.5)
+    batch = {"image": torch.rand(6, 1, 25, 24), "scale": (2.0, 1.5)}
+    inputs, targets, _, _ = DegradeBatch(family)(batch, CPU)
+    assert 0 < sum(batch["gain"] == 1) < 6
+    for i, name in enumerate(batch["degradation"]):
+        altered = float(batch["gain"][i]) * batch["image"][i] ** float(batch["gamma"][i])
+        torch.testing.assert_close(inputs[i], parse_degradation(name)(altered, (2.0, 1.5)), rtol=0, atol=1e-6)
+        torch.testing.assert_close(targets[i], altered[:, :24, :24], rtol=0, atol=1e-6)

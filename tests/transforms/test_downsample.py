@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 
-from miassr_monai.resampling import bicubic_downsample, gaussian_downsample
+from miassr_monai.resampling import bicubic_downsample
 from miassr_monai.transforms import (
     Downsample,
     Downsampled,
@@ -18,11 +18,12 @@ from miassr_monai.transforms import (
     PSFDegradation,
     PSFDegradationd,
     paper_degradation,
+    psf_degradation,
 )
 
 KINDS = [
     (Downsample, Downsampled, bicubic_downsample),
-    (PSFDegradation, PSFDegradationd, gaussian_downsample),
+    (PSFDegradation, PSFDegradationd, psf_degradation),
     (PaperDegradation, PaperDegradationd, paper_degradation),
 ]
 NAMES = ["bicubic", "psf", "paper"]

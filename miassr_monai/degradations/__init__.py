@@ -1,0 +1,31 @@
+"""Degradations: how a high-resolution image becomes the low-resolution one of a scanner. Pure functions."""
+
+from miassr_monai.degradations.antialiased_bicubic import antialiased_bicubic_degradation
+from miassr_monai.degradations.area import area_degradation
+from miassr_monai.degradations.degradation import DEGRADATIONS, Degradation, parse_degradation
+from miassr_monai.degradations.kspace import kspace_degradation
+from miassr_monai.degradations.noise import gaussian_noise, rician_noise
+from miassr_monai.degradations.paper import paper_degradation
+from miassr_monai.degradations.psf import psf_degradation
+from miassr_monai.degradations.random import HELD_OUT, RandomDegradation
+from miassr_monai.degradations.sampling import sampling_degradation
+from miassr_monai.degradations.sharpen import sharpen
+from miassr_monai.degradations.slice_profile import slice_profile_degradation
+
+__all__ = [
+    "DEGRADATIONS",
+    "HELD_OUT",
+    "Degradation",
+    "RandomDegradation",
+    "antialiased_bicubic_degradation",
+    "area_degradation",
+    "gaussian_noise",
+    "kspace_degradation",
+    "paper_degradation",
+    "parse_degradation",
+    "psf_degradation",
+    "rician_noise",
+    "sampling_degradation",
+    "sharpen",
+    "slice_profile_degradation",
+]

@@ -1,0 +1,129 @@
+"""The family of degradations that training draws from.
+
+Nobody knows how a real image was degraded. A network that was trained on a few exact degradations inverts just these;
+one that has seen the family below has to tell from the image. :data:`MEMBERS`, :data:`EXTRAS` and the ranges of gain
+and gamma are the whole of it. Left out on purpose, so that they can be tested on: :data:`HELD_OUT`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from miassr_monai.degradations.degradation import Degradation, parse_degradation, read_degradation
+from miassr_monai.geometry import Scale
+
+__all__ = ["EXTRAS", "HELD_OUT", "MEMBERS", "RandomDegradation"]
+
+# One of these is drawn, as often as its weight says; LOW..HIGH is a number drawn from that range.
+MEMBERS = {
+    "psf:fwhm=0.4..1.8": 3,
+    "psf:fwhm=0.4..1.8x0.4..1.8": 2,
+    "slice_profile:thickness=0.5..1.6": 2,
+    "kspace": 2,
+    "kspace:window=hann": 1,
+    "kspace:window=tukey,alpha=0.2..0.9": 1,
+    "paper": 1,
+    "sampling": 1,
+    "sampling:interpolation=linear": 0.5,
+}
+
+# What follows on the LR image, each with a chance of its own.
+EXTRAS = {"sharpen=0.2..1.5": 0.1, "noise=0.002..0.05": 0.5}
+
+# Degradations that are kept out of the family, and so of training.
+HELD_OUT = (
+    "area",
+    "antialiased_bicubic",
+    "kspace:fraction=0.75",
+    "slice_profile:profile=rf",
+    "antialiased_bicubic:noise=0.03,noise_model=gaussian",
+    "psf:noise=0.08",
+)
+
+RANGE = re.compile(r"(\d+(?:\.\d+)?)\.\.(\d+(?:\.\d+)?)")
+
+
+class RandomDegradation:
+    """Degrade each image of a batch in its own way, drawn from a family with torch's generator.
+
+    A member of the family is the text of a degradation (see :func:`parse_degradation`) in which ``LOW..HIGH`` may stand
+    for a number, which is then drawn uniformly: ``psf:fwhm=0.4..1.8``. Extras are further parameters, written alike.
+
+    Gain and gamma change the image before it is degraded, ``gain * image^gamma``, and so the target: contrasts differ
+    from scanner to scanner, and a network shall not depend on them. Nothing else touches the target.
+
+    Args:
+        members: how often each is drawn, relative to the others.
+        extras: chance of each; they follow the members in their order.
+        gain: range of the factor of the intensities.
+        gamma: range of their exponent.
+        intensity_prob: how often gain and gamma are drawn; else both are 1.
+
+    Raises:
+        ValueError: when there is no member, a weight or chance makes no sense, or a text is no degradation.
+    """
+
+    def __init__(
+        self,
+        members: Mapping[str, float] = MEMBERS,
+        *,
+        extras: Mapping[str, float] = EXTRAS,
+        gain: tuple[float, float] = (0.7, 1.1),
+        gamma: tuple[float, float] = (0.7, 1.5),
+        intensity_prob: float = 0.3,
+    ) -> None:
+        if not members or min(members.values()) <= 0:
+            raise ValueError(f"a family needs members with weights above 0, got {dict(members)}.")
+        if not all(0 <= chance <= 1 for chance in (*extras.values(), intensity_prob)):
+            raise ValueError(f"chances must lie in [0, 1], got {dict(extras)} and {intensity_prob}.")
+        for member in members:
+            for end in (r"\1", r"\2"):
+                parse_degradation(RANGE.sub(end, joined(member, list(extras))))
+        self.members, self.extras = dict(members), dict(extras)
+        self.gain, self.gamma, self.intensity_prob = tuple(gain), tuple(gamma), intensity_prob
+
+    def __call__(self, image: torch.Tensor, scale: Scale) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Degrade images ``(N, C, H, W)``.
+
+        Returns:
+            LR images, the HR images that they were made of, and what was drawn: ``degradation``, a text for each
+            image, and ``gain`` and ``gamma`` ``(N,)``.
+        """
+        drawn = [self.draw() for _ in image]
+        intensities = torch.tensor([self.draw_intensity() for _ in image])
+        altered, small = [], []
+        for sample, degradation, (gain, gamma) in zip(image, drawn, intensities.tolist(), strict=True):
+            if (gain, gamma) != (1.0, 1.0):
+                sample = gain * sample.sign() * sample.abs() ** gamma
+            altered.append(sample)
+            small.append(degradation(sample, scale))
+        record = {"degradation": [d.name for d in drawn], "gain": intensities[:, 0], "gamma": intensities[:, 1]}
+        return torch.stack(small), torch.stack(altered), record
+
+    def draw(self) -> Degradation:
+        """One degradation of the family."""
+        weights = torch.tensor(list(self.members.values()), dtype=torch.float64)
+        member = list(self.members)[int(torch.multinomial(weights, 1))]
+        extras = [extra for extra, chance in self.extras.items() if uniform(0, 1) < chance]
+        text = RANGE.sub(lambda found: f"{uniform(*map(float, found.groups())):.4g}", joined(member, extras))
+        return read_degradation(text)
+
+    def draw_intensity(self) -> tuple[float, float]:
+        """Gain and gamma."""
+        if uniform(0, 1) >= self.intensity_prob:
+            return 1.0, 1.0
+        return uniform(*self.gain), uniform(*self.gamma)
+
+
+def uniform(low: float, high: float) -> float:
+    """A number between two others, drawn with torch's generator."""
+    return low + (high - low) * float(torch.rand(()))
+
+
+def joined(member: str, extras: list[str]) -> str:
+    """The text of a member with further parameters."""
+    return ",".join([member, *extras]) if ":" in member or not extras else f"{member}:{','.join(extras)}"
