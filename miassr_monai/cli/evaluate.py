@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--model", type=named_path, action="append", default=[], metavar="NAME=PATH", help="beside the one built in"
     )
     parser.add_argument("--section", default="test", help="of a data set; default: test")
-    parser.add_argument("--scale", type=number, nargs="+", metavar="S", help="default: 1.5 2 2.5 3 3.5 4")
+    parser.add_argument(
+        "--scale",
+        type=scale,
+        nargs="+",
+        metavar="S",
+        help="such as 2, or 1x2 for each axis; default: 1.5 2 2.5 3 3.5 4",
+    )
     parser.add_argument(
         "--degradation", nargs="+", choices=DEGRADATIONS, metavar="NAME", help=f"default: {' '.join(DEGRADATIONS)}"
     )
@@ -53,6 +60,17 @@ def named_path(text: str) -> tuple[str, str]:
     return name, path
 
 
+def scale(text: str) -> float | tuple[float, ...]:
+    """A scale of ``--scale``, which takes all words that follow."""
+    # The package's other files load PyTorch, which takes long.
+    from miassr_monai.geometry import parse_scale
+
+    try:
+        return parse_scale(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} (DATA and OUT go before the options)") from None
+
+
 @contextmanager
 def unwrapped_errors() -> Iterator[None]:
     """Raise errors of the user's input as they are, not as what MONAI's configurations make of them."""
@@ -68,7 +86,7 @@ def unwrapped_errors() -> Iterator[None]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """``miassr evaluate``: the bundle's evaluation."""
+    """``miassr evaluate``: the bundle's evaluation; 2 where volumes had to be left out of the report."""
     from monai.bundle import ConfigWorkflow
 
     from miassr_monai.data import find_volumes, load_datalist
@@ -114,4 +132,7 @@ def run(args: argparse.Namespace) -> int:
         workflow.initialize()
         workflow.run()
     print(f"\n{args.output / 'report.html'}")
-    return 0
+    failed = workflow.parser.get_parsed_content("evaluation").failed
+    if failed:
+        print(f"miassr: error: {len(failed)} of {len(datalist)} volumes are left out, see above.", file=sys.stderr)
+    return 2 if failed else 0

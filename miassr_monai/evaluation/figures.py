@@ -5,11 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from miassr_monai.evaluation.summary import MEAN_SCALE, Record
+from miassr_monai.geometry import parse_scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["ERROR_LIMIT", "draw_curves", "draw_error", "draw_image"]
 
@@ -20,7 +25,8 @@ COLOURS = ("#767676", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#5
 
 
 def draw_curves(summary: Sequence[Record], measures: Sequence[tuple[str, str]]) -> str:
-    """Each measure against the scale, a line a method with its 95 % interval, as SVG.
+    """Each measure by scale, with its 95 % interval, as SVG: a line a method, and beside it, where axes have unequal
+    scales, a mark for each.
 
     Args:
         summary: records of one degradation, see :func:`miassr_monai.evaluation.summarize`.
@@ -29,25 +35,24 @@ def draw_curves(summary: Sequence[Record], measures: Sequence[tuple[str, str]]) 
     import matplotlib
     from matplotlib.figure import Figure
 
-    methods = list(dict.fromkeys(row["method"] for row in summary))
-    figure = Figure(figsize=(4.6 * len(measures), 3.3), layout="constrained")
-    for axis, (measure, title) in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
-        for method, colour in zip(methods, COLOURS * len(methods), strict=False):
-            rows = [
-                row
-                for row in summary
-                if (row["method"], row["measure"]) == (method, measure) and row["scale"] != MEAN_SCALE
-            ]
-            scales, means = [row["scale"] for row in rows], [row["mean"] for row in rows]
-            # Between two dollars Matplotlib sets mathematics.
-            axis.plot(scales, means, "o-", color=colour, markersize=4, label=method.replace("$", r"\$"))
-            if not any(math.isnan(row["lower"]) for row in rows):
-                axis.fill_between(
-                    scales, [r["lower"] for r in rows], [r["upper"] for r in rows], color=colour, alpha=0.15, lw=0
-                )
-        axis.set(xlabel="scale", title=title, xticks=scales)
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
+    texts = [text for text in dict.fromkeys(row["scale"] for row in summary) if text != MEAN_SCALE]
+    equal = {text: scale for text in texts if isinstance(scale := parse_scale(text), float)}
+    unequal = [text for text in texts if text not in equal]
+    # An axes for each kind of scale that there is, as wide as it has scales.
+    kinds = [kind for kind in (list(equal), unequal) if kind]
+    shares = [2 + len(kind) for kind in kinds]
+    figure = Figure(figsize=((3.4 + 0.2 * len(texts)) * len(measures), 3.3), layout="constrained")
+    for part, (measure, title) in zip(figure.subfigures(1, len(measures), squeeze=False)[0], measures, strict=True):
+        axes = part.subplots(1, len(kinds), sharey=True, squeeze=False, width_ratios=shares)[0]
+        for axis, kind in zip(axes, kinds, strict=True):
+            rows = [row for row in summary if row["measure"] == measure and row["scale"] in kind]
+            if kind is unequal:
+                draw_marks(axis, rows, kind)
+            else:
+                draw_lines(axis, rows, equal)
+            axis.grid(alpha=0.3)
+            axis.spines[["top", "right"]].set_visible(False)
+        axes[0].set_title(title)
     figure.axes[0].legend(frameon=False)
     text = io.StringIO()
     # Reproducible names and text that stays text.
@@ -55,6 +60,42 @@ def draw_curves(summary: Sequence[Record], measures: Sequence[tuple[str, str]]) 
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
+
+
+def by_colour(rows: Sequence[Record]) -> Iterator[tuple[str, str, list[Record]]]:
+    """Label, colour and records of each method."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    for method, colour in zip(methods, COLOURS * len(methods), strict=False):
+        # Between two dollars Matplotlib sets mathematics.
+        yield method.replace("$", r"\$"), colour, [row for row in rows if row["method"] == method]
+
+
+def draw_lines(axis: Axes, rows: Sequence[Record], scales: Mapping[str, float]) -> None:
+    """A measure against the scale, which is the same along all axes."""
+    for label, colour, records in by_colour(rows):
+        records = sorted(records, key=lambda row: scales[row["scale"]])
+        places = [scales[row["scale"]] for row in records]
+        axis.plot(places, [row["mean"] for row in records], "o-", color=colour, markersize=4, label=label)
+        if not any(math.isnan(row["lower"]) for row in records):
+            bounds = [row["lower"] for row in records], [row["upper"] for row in records]
+            axis.fill_between(places, *bounds, color=colour, alpha=0.15, lw=0)
+    axis.set(xlabel="scale", xticks=sorted(scales.values()), xticklabels=sorted(scales, key=lambda text: scales[text]))
+
+
+def draw_marks(axis: Axes, rows: Sequence[Record], scales: Sequence[str]) -> None:
+    """A measure at scales that are no numbers: methods side by side, which no line joins."""
+    groups = list(by_colour(rows))
+    for number, (label, colour, records) in enumerate(groups):
+        shift = 0.5 * ((number + 0.5) / len(groups) - 0.5)
+        places = [scales.index(row["scale"]) + shift for row in records]
+        means = [row["mean"] for row in records]
+        axis.plot(places, means, "o", color=colour, markersize=4, label=label)
+        if not any(math.isnan(row["lower"]) for row in records):
+            bounds = [row["lower"] for row in records], [row["upper"] for row in records]
+            axis.vlines(places, *bounds, color=colour, alpha=0.5, lw=2)
+    axis.set(
+        xlabel="scale along each axis", xticks=range(len(scales)), xticklabels=scales, xlim=(-0.5, len(scales) - 0.5)
+    )
 
 
 def encode(image: torch.Tensor, colours: str, limit: float) -> str:

@@ -99,7 +99,7 @@ def scale_rows(summary: Sequence[Record], methods: Sequence[str]) -> list[Record
     scales = list(dict.fromkeys(row["scale"] for row in summary))
     return [
         {
-            "label": scale if isinstance(scale, str) else f"{scale:g}",
+            "label": scale,
             "groups": [cells(by_method(summary, scale=scale, measure=m), methods, m) for m in ("psnr", "ssim")],
         }
         for scale in scales
@@ -170,7 +170,7 @@ def distance_rows(distances: Sequence[Record], methods: Sequence[str]) -> list[R
             found = by_method(distances, degradation=degradation, scale=scale, measure=measure)
             values = {method: {"mean": row["value"]} for method, row in found.items()}
             n = next(iter(found.values()))["slices"]
-            rows.append({"label": f"{degradation}, {scale:g}", "n": n, "groups": [cells(values, methods, measure)]})
+            rows.append({"label": f"{degradation}, {scale}", "n": n, "groups": [cells(values, methods, measure)]})
         tables.append({"title": MEASURES.get(measure, (measure,))[0], "rows": rows})
     return tables
 
@@ -178,7 +178,7 @@ def distance_rows(distances: Sequence[Record], methods: Sequence[str]) -> list[R
 def choose(pictures: Sequence[Record]) -> list[Record]:
     """Typical slices of as many contrasts as there are, and at each scale the worst slice of all."""
     typical: dict[tuple, Record] = {}
-    worst: dict[float, Record] = {}
+    worst: dict[str, Record] = {}
     for case in pictures:
         if case["kind"] == "typical":
             typical.setdefault((case["contrast"], case["scale"]), case)
@@ -190,7 +190,7 @@ def choose(pictures: Sequence[Record]) -> list[Record]:
 def draw_case(case: Record, methods: Sequence[str]) -> Record:
     """A case with its pictures drawn."""
     images, truth = case["images"], case["images"]["truth"]
-    where = f"{case['volume']}, slice {case['slice']}, scale {case['scale']:g}"
+    where = f"{case['volume']}, slice {case['slice']}, scale {case['scale']}"
     return {
         "title": f"{'Typical' if case['kind'] == 'typical' else 'Worst'}: {where}",
         "note": "The slice with the least gain in PSNR of all that show enough." if case["kind"] == "worst" else "",

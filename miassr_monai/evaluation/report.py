@@ -33,22 +33,24 @@ def make_report(
     models: Mapping[str, TrainedModel],
     distances: Sequence[Record] = (),
     left_out: Mapping[str, str] | None = None,
+    failed: Mapping[str, str] | None = None,
     protocol: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Sum up an evaluation.
 
     Args:
-        scores: a row for each slice and method with ``degradation``, ``scale``, ``method``, ``subject``, ``contrast``,
-            ``volume``, ``slice`` and the measures of :func:`miassr_monai.metrics.slice_scores`.
+        scores: a row for each slice and method with ``degradation``, ``scale`` (as text), ``method``, ``subject``,
+            ``contrast``, ``volume``, ``slice`` and :data:`miassr_monai.metrics.SLICE_MEASURES`.
         models: the methods by name, the last the one that the report is about.
         distances: distances between the sets of all slices.
         left_out: measures that could not be had, and why.
+        failed: volumes that could not be evaluated, and why.
         protocol: how the evaluation was made.
 
     Returns:
         ``degradation`` that most of the report is about, ``methods``, ``summary`` (see :func:`summarize`),
         ``contrasts`` (the same for each contrast), ``subjects`` (each one's means), ``tests``, ``distances``,
-        ``left_out`` and ``protocol``.
+        ``left_out``, ``failed`` and ``protocol``.
     """
     first = next(iter(scores["degradation"]))
     missing = dict(left_out or {})
@@ -68,6 +70,7 @@ def make_report(
         "tests": compare_methods(scores, list(models), TESTED),
         "distances": list(distances),
         "left_out": missing,
+        "failed": dict(failed or {}),
         "protocol": {
             **(protocol or {}),
             "infinite_psnr": int(scores["psnr"].map(math.isinf).sum()),
@@ -98,7 +101,7 @@ def subject_records(scores: pd.DataFrame, degradation: str) -> list[Record]:
 
 
 def report_table(report: Mapping[str, Any]) -> str:
-    """Text table of the mean PSNR (dB) and SSIM of each method at each scale, one line a scale, and the comparison."""
+    """Text table of the mean PSNR (dB) and SSIM of each method at each scale, the comparison, and what was left out."""
     cells = {
         (row["scale"], row["method"], row["measure"]): row["mean"]
         for row in report["summary"]
@@ -107,15 +110,16 @@ def report_table(report: Mapping[str, Any]) -> str:
     methods = [method["name"] for method in report["methods"]]
     scales = list(dict.fromkeys(scale for scale, _, _ in cells))
     width = max(16, *(len(method) + 2 for method in methods))
+    first = max(5, *map(len, scales))
     lines = [
-        "scale" + "".join(f"{method:>{width}}" for method in methods),
-        "     " + "".join(f"{'PSNR':>{width - 8}}{'SSIM':>8}" for _ in methods),
+        f"{'scale':<{first}}" + "".join(f"{method:>{width}}" for method in methods),
+        " " * first + "".join(f"{'PSNR':>{width - 8}}{'SSIM':>8}" for _ in methods),
     ]
     for scale in scales:
         pairs = [(cells[scale, method, "psnr"], cells[scale, method, "ssim"]) for method in methods]
-        label = scale if isinstance(scale, str) else f"{scale:g}"
-        lines.append(f"{label:<5}" + "".join(f"{psnr:>{width - 8}.2f}{ssim:>8.4f}" for psnr, ssim in pairs))
-    return "\n".join([*lines, "", headline(report)])
+        lines.append(f"{scale:<{first}}" + "".join(f"{psnr:>{width - 8}.2f}{ssim:>8.4f}" for psnr, ssim in pairs))
+    failed = [f"{volume} is left out: {reason}" for volume, reason in report["failed"].items()]
+    return "\n".join([*lines, "", headline(report), *failed])
 
 
 def headline(report: Mapping[str, Any]) -> str:

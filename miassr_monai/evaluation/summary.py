@@ -21,8 +21,8 @@ def subject_means(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean of each subject: over slices, then over the subject's volumes, then, as one more scale, over the scales.
 
     Args:
-        scores: a row for each slice and method with ``degradation``, ``scale``, ``method``, ``subject``, ``volume`` and
-            the measures. What is not finite is left out: an infinite PSNR, measures that cannot be had.
+        scores: a row for each slice and method with ``degradation``, ``scale`` (as text), ``method``, ``subject``,
+            ``volume`` and the measures. What is not finite is left out: an infinite PSNR, measures that cannot be had.
 
     Returns:
         A row for each ``degradation``, ``scale`` or ``"mean"``, ``method`` and ``subject``, which are its index.
@@ -37,7 +37,6 @@ def subject_means(scores: pd.DataFrame) -> pd.DataFrame:
         lambda values: values.mean(skipna=False)
     )
     over_scales = over_scales.reset_index().assign(scale=MEAN_SCALE)
-    by_scale["scale"] = by_scale["scale"].astype(object)
     return pd.concat([by_scale, over_scales]).set_index(places)
 
 

@@ -8,11 +8,11 @@ import torch
 from monai.metrics.regression import compute_ssim_and_cs
 from torch.nn.functional import avg_pool2d
 
-from miassr_monai.geometry import axis_scales
+from miassr_monai.geometry import Scale, axis_scales
 from miassr_monai.metrics.haarpsi import haar_similarity, pool_similarity
 from miassr_monai.metrics.high_frequency import high_frequency_ratio
 
-__all__ = ["SLICE_MEASURES", "slice_scores"]
+__all__ = ["SLICE_MEASURES", "slice_consistency", "slice_scores"]
 
 # The names of the measures, in the order of tables.
 SLICE_MEASURES = (
@@ -87,22 +87,27 @@ def haarpsi_scores(prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Te
 def slice_consistency(
     prediction: torch.Tensor,
     image: torch.Tensor,
-    scale: float | tuple[float, float],
-    degradation: Callable[[torch.Tensor, float | tuple[float, float]], torch.Tensor],
+    scale: Scale,
+    degradation: Callable[[torch.Tensor, Scale], torch.Tensor],
 ) -> torch.Tensor:
-    """Root mean squared difference of each LR slice to the prediction degraded again, as far as that reaches."""
+    """Root mean squared difference of each input to its prediction degraded again, as far as that reaches; 0 is best.
+
+    Args:
+        prediction: slices ``(N, 1, H, W)``, or volumes ``(N, 1, H, W, D)``.
+        image: what the predictions were made from.
+        scale: HR samples per LR sample, one number or one for each axis.
+        degradation: a prediction and the scale to an LR image.
+
+    Returns:
+        ``(N,)`` in float64.
+    """
     again = degradation(prediction, scale)
-    residual = image[..., : again.shape[2], : again.shape[3]] - again
-    return residual.double().square().mean((1, 2, 3)).sqrt()
+    residual = image[(..., *[slice(n) for n in again.shape[2:]])] - again
+    return residual.double().square().flatten(1).mean(1).sqrt()
 
 
 def slice_scores(
-    prediction: torch.Tensor,
-    truth: torch.Tensor,
-    image: torch.Tensor,
-    scale: float | tuple[float, float],
-    degradation: Callable[[torch.Tensor, float | tuple[float, float]], torch.Tensor],
-    mask: torch.Tensor,
+    prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor, scale: float | tuple[float, float]
 ) -> dict[str, torch.Tensor]:
     """Score super-resolved slices; the data range is 1.
 
@@ -112,22 +117,20 @@ def slice_scores(
     Args:
         prediction: ``(N, 1, H, W)``.
         truth: ``(N, 1, H, W)``.
-        image: what the predictions were made from, ``(N, 1, h, w)``.
-        scale: HR samples per LR sample, or one for rows and one for columns.
-        degradation: image ``(..., H, W)`` and scale to an LR image.
         mask: foreground, boolean ``(N, 1, H, W)``.
+        scale: HR samples per LR sample, or one for rows and one for columns.
 
     Returns:
-        Each of :data:`SLICE_MEASURES`, ``(N,)`` in float64: ``psnr`` (dB), ``ssim``, ``ms_ssim`` and ``haarpsi`` over
-        the whole image, the first, second and fourth also over the foreground; ``consistency``, root mean squared, 0 is
-        best; ``high_frequency``, energy beyond the input's Nyquist frequency relative to the truth's, 1 is right.
+        Each of :data:`SLICE_MEASURES` but ``consistency``, which is that of :func:`slice_consistency`; ``(N,)`` in
+        float64: ``psnr`` (dB), ``ssim``, ``ms_ssim`` and ``haarpsi`` over the whole image, the first, second and fourth
+        also over the foreground; ``high_frequency``, energy beyond the input's Nyquist frequency relative to the
+        truth's, 1 is right.
     """
     scores = {
         "psnr": slice_psnr(prediction, truth),
-        "psnr_foreground": slice_psnr(prediction, truth, mask),
         **ssim_scores(prediction, truth, mask),
         **haarpsi_scores(prediction, truth, mask),
-        "consistency": slice_consistency(prediction, image, scale, degradation),
+        "psnr_foreground": slice_psnr(prediction, truth, mask),
         "high_frequency": high_frequency_ratio(prediction, truth, axis_scales(scale)),
     }
-    return {name: scores[name].double() for name in SLICE_MEASURES}
+    return {name: scores[name].double() for name in SLICE_MEASURES if name in scores}

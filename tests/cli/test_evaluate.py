@@ -1,3 +1,6 @@
+import json
+from types import SimpleNamespace
+
 import monai.bundle
 import nibabel as nib
 import numpy as np
@@ -48,8 +51,37 @@ def test_models_are_compared_on_a_folder_of_volumes(folder, truth, weights, caps
     assert {name: (folder / "out" / name).stat().st_mtime_ns for name in files(folder / "out")} == before
 
 
+QUICK = "--scale", "1x2", "--degradation", "psf", "--device", "cpu"
+
+
+def test_a_volume_that_cannot_be_read_is_named_and_does_not_stop_the_others(folder, truth, capsys, caplog):
+    (truth / "b.nii.gz").write_bytes(b"no volume")
+    assert evaluate(truth, "out", *QUICK) == 2
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    report = json.loads((folder / "out" / "report.json").read_text())
+    assert list(report["failed"]) == ["b.nii.gz"]
+    told = f"b.nii.gz is left out: {report['failed']['b.nii.gz']}"
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("miassr")] == [told]
+    assert told in out and out.endswith("\n\nout/report.html\n")
+    assert err.endswith("miassr: error: 1 of 2 volumes are left out, see above.\n")
+    scores = pd.read_csv("out/report.csv")
+    assert set(scores["volume"]) == {"a.nii.gz"} and set(scores["scale"]) == {"1x2"}
+
+
+def test_where_no_volume_can_be_read_that_is_told_in_a_line(folder, truth, capsys):
+    (truth / "a.nii.gz").write_bytes(b"no volume")
+    assert evaluate(truth, "out", *QUICK) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("miassr: error: none of the 1 volumes could be evaluated; a.nii.gz: ")
+    assert not (folder / "out" / "report.html").exists()
+
+
 class Asked(monai.bundle.ConfigWorkflow):
     """A workflow that does nothing but tell what was asked of it."""
+
+    parser = SimpleNamespace(get_parsed_content=lambda name: SimpleNamespace(failed={}))
 
     def __init__(self, **asked):
         self.asked.append(asked)
@@ -75,12 +107,14 @@ def test_options_of_an_evaluation_reach_the_bundle(truth, asked):
     always["datalist"] = [{"image": "truth/a.nii.gz"}]
     assert evaluate("truth", "out") == 0
     assert {key: value for key, value in asked[0].items() if key not in given} == always
-    options = "--scale 2 3.5 --degradation psf kspace --window -160 240 --slice-step 3 --inception i.pth --frd --amp"
+    options = (
+        "--scale 2 3.5 1x2 --degradation psf kspace --window -160 240 --slice-step 3 --inception i.pth --frd --amp"
+    )
     assert evaluate("truth", "out", *options.split(), "--device", "cpu", "--model", "a=b=c.pt", "--model", "d=e") == 0
     assert {key: value for key, value in asked[1].items() if key not in given} == {
         **always,
         "methods": {**methods, "a": "b=c.pt", "d": "e"},
-        "scales": [2, 3.5],
+        "scales": [2, 3.5, (1, 2)],
         "degradations": {"psf": "$psf_degradation", "kspace": "$kspace_degradation"},
         "intensity_window": True,
         "intensity_lower": -160,
@@ -113,7 +147,8 @@ def test_a_section_of_a_data_set_is_evaluated(folder, asked, write_volume):
         ("--model =model.pt", "'=model.pt' is not NAME=PATH, such as mine=model.pt"),
         ("--model mine=", "'mine=' is not NAME=PATH, such as mine=model.pt"),
         ("--degradation paper blur", "invalid choice: 'blur'"),
-        ("--scale two", "'two' is not a number"),
+        ("--scale two", "'two' is not a scale: give a number, such as 2.5, or one for each axis, such as 1x2."),
+        ("--scale 1x0.5", "scale must be a finite number in [1, 1024), got 0.5. (DATA and OUT go before the options)"),
     ],
 )
 def test_an_evaluation_that_cannot_be_parsed_is_explained_in_a_line(asked, capsys, arguments, message):

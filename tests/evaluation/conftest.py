@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from torch import nn
 
+from miassr_monai.geometry import format_scale
 from miassr_monai.metrics import SLICE_MEASURES
 from miassr_monai.prediction import TrainedModel
 
@@ -42,7 +43,7 @@ def make_scores():
         for (subject, volume, scale), values in psnr.items():
             place = {"volume": volume, "subject": subject, "contrast": contrast, "degradation": degradation}
             for number, value in enumerate(values):
-                row = {**place, "scale": scale, "slice": number, "method": method, "psnr": value}
+                row = {**place, "scale": format_scale(scale), "slice": number, "method": method, "psnr": value}
                 rows.append(row | {name: draw(value) for name, draw in OTHERS.items()} | measures)
         return pd.DataFrame(rows)[[*place, "scale", "slice", "method", *SLICE_MEASURES]]
 

@@ -1,5 +1,4 @@
 import json
-import math
 import os
 
 import nibabel as nib
@@ -10,15 +9,15 @@ import torch
 from ignite.engine import Events
 from make import small_generator
 from monai.data import DataLoader, Dataset
-from monai.engines import EnsembleEvaluator
-from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
+from monai.transforms import Compose, Lambdad
 from scipy.ndimage import gaussian_filter
 
-from miassr_monai.data import slices_collate
-from miassr_monai.engines import DegradeBatch
+from miassr_monai.data import load_volume
+from miassr_monai.engines import DegradeBatch, VolumeEvaluator
 from miassr_monai.evaluation import Evaluation, FeatureDistance
+from miassr_monai.geometry import format_scale
 from miassr_monai.inferers import SuperResolutionInferer
-from miassr_monai.metrics import foreground_mask, slice_scores
+from miassr_monai.metrics import foreground_mask, slice_consistency, slice_scores
 from miassr_monai.networks import Bicubic
 from miassr_monai.prediction import load_models
 from miassr_monai.transforms import paper_degradation, psf_degradation
@@ -80,10 +79,10 @@ def run(evaluation, stop=None):
         if len(done) == stop:
             raise RuntimeError("killed")
 
-    data = Dataset(evaluation.items, Compose([LoadImaged("image"), EnsureChannelFirstd("image")]))
-    evaluator = EnsembleEvaluator(
+    data = Dataset(evaluation.items, Compose([Lambdad("image", load_volume)]))
+    evaluator = VolumeEvaluator(
         device="cpu",
-        val_data_loader=DataLoader(evaluation.remaining(data), batch_size=1, collate_fn=slices_collate),
+        val_data_loader=DataLoader(evaluation.remaining(data), batch_size=1, collate_fn=evaluation.collate),
         networks=[model.network for model in evaluation.models.values()],
         pred_keys=list(evaluation.models),
         prepare_batch=DegradeBatch(evaluation.degradations),
@@ -107,20 +106,22 @@ def load(item):
 
 def test_the_scores_are_those_of_a_direct_call(case, monkeypatch):
     # Chunks of two slices, the last of them cut short.
-    monkeypatch.setattr("miassr_monai.evaluation.evaluation.CHUNK", 2)
+    monkeypatch.setattr("miassr_monai.evaluation.scoring.CHUNK", 2)
+    case["scales"] = [2.0, [1, 2.5]]
     run(Evaluation(**case))
     scores = pd.read_csv(case["output_dir"] / "report.csv")
     assert len(scores) == sum(SLICES.values()) * 2 * 2 * 2
     found = scores.set_index(["volume", "degradation", "scale", "method", "slice"]).sort_index()
     for (name, slices), item in zip(SLICES.items(), case["datalist"], strict=True):
         for degradation, degrade in case["degradations"].items():
-            for scale, size in ((2.0, (20, 18)), (2.5, (20, 17))):
+            for scale, size in ((2.0, (20, 18)), ((1.0, 2.5), (20, 17))):
                 small = degrade(load(item), scale)
                 truth = load(item)[..., : size[0], : size[1]]
                 for method, model in case["models"].items():
                     fine = model.network(small, scale)
-                    expected = slice_scores(fine, truth, small, scale, degrade, foreground_mask(truth))
-                    rows = found.loc[name, degradation, scale, method].loc[list(range(slices))]
+                    expected = slice_scores(fine, truth, foreground_mask(truth), scale)
+                    expected["consistency"] = slice_consistency(fine, small, scale, degrade)
+                    rows = found.loc[name, degradation, format_scale(scale), method].loc[list(range(slices))]
                     for measure, values in expected.items():
                         np.testing.assert_allclose(rows[measure], values, rtol=1e-5, err_msg=f"{measure} {name}")
 
@@ -226,7 +227,8 @@ CHANGES = {
     "weights of a network": lambda case: case | {"models": load_models({"bicubic": "bicubic", "mine": Brighter(0.1)})},
     "order of degradations": lambda case: case | {"degradations": dict(reversed(case["degradations"].items()))},
     "what a degradation is": lambda case: case | {"degradations": {"paper": psf_degradation, "psf": psf_degradation}},
-    "protocol": lambda case: case | {"protocol": {"slice_step": 2}},
+    "protocol": lambda case: case | {"protocol": {"margin": 2}},
+    "step": lambda case: case | {"slice_step": 2},
     "distances": lambda case: case | {"distances": ({"fid": None}, {})},
     "pictures": lambda case: case | {"picture_scales": [2.5]},
 }
@@ -250,7 +252,7 @@ def test_an_evaluation_that_differs_in_anything_starts_anew(case, volumes, tmp_p
 
 
 def test_a_scale_that_is_given_twice_counts_once(case):
-    case["scales"] = [2, 2.0]
+    case["scales"] = [2, 2.0, (2, 2.0), [2, 2, 1]]
     done, _ = run(Evaluation(**case))
     assert len(done) == 3 * 2
     assert len(pd.read_csv(case["output_dir"] / "report.csv")) == sum(SLICES.values()) * 2 * 2
@@ -295,11 +297,12 @@ def features(images):
 
 
 def test_distances_are_those_of_all_slices_of_a_scale_that_show_something(case, tmp_path, monkeypatch):
-    monkeypatch.setattr("miassr_monai.evaluation.evaluation.CHUNK", 2)
+    monkeypatch.setattr("miassr_monai.evaluation.scoring.CHUNK", 2)
     first = load(case["datalist"][0]).squeeze(1)
     # A slice of one value, one that is below the range of the images, and one that reaches beyond it.
     data = torch.stack([first[0], torch.zeros(20, 18), -1 - first[1], 2 * first[2] - 0.5], -1).numpy()
-    empty = write_volume(tmp_path / "data" / "empty.nii.gz", np.zeros((20, 18, 2)))
+    bright = np.repeat([1.2, 1.5], 360).reshape(20, 18, 2)
+    empty = write_volume(tmp_path / "data" / "empty.nii.gz", bright)
     odd = write_volume(tmp_path / "data" / "odd.nii.gz", data)
     case["datalist"] = [*case["datalist"], {"image": str(odd)}, {"image": str(empty)}]
     seen = []
@@ -331,7 +334,7 @@ def test_distances_are_those_of_all_slices_of_a_scale_that_show_something(case, 
     assert [(r["degradation"], r["scale"], r["method"], r["measure"]) for r in report["distances"]] == [
         (degradation, scale, method, "fid")
         for degradation in ("paper", "psf")
-        for scale in (2.0, 2.5)
+        for scale in ("2", "2.5")
         for method in ("bicubic", "mine")
     ]
 
@@ -346,56 +349,12 @@ def test_a_distance_that_cannot_be_had_does_not_cost_the_report(case):
     assert {record["value"] for record in report["distances"]} == {None}
 
 
-def choose(case, psnr, sizes, models=None):
-    """Which slices are shown, given the PSNR of each method."""
-    evaluation = Evaluation(**case | ({} if models is None else {"models": models}))
-    rows = [
-        {"method": method, "psnr": value, "volume": "v", "contrast": "t1", "scale": 2.0}
-        for method, values in psnr.items()
-        for value in values
-    ]
-    keys = ["image", "label", *psnr]
-    output = {
-        key: torch.full((len(sizes), 1, 4, 4), 0.125 * i) + torch.arange(len(sizes)).view(-1, 1, 1, 1) / 64
-        for i, key in enumerate(keys)
-    }
-    return evaluation.pictures(rows, output, sizes)
-
-
-def test_the_middle_slice_is_shown_and_the_one_with_the_least_gain_over_bicubic(case):
-    psnr = {"bicubic": [30.0, 31.0, 32.0, 28.0, 20.0], "mine": [31.0, 33.0, 34.0, 28.5, 25.0]}
-    typical, worst = choose(case, psnr, [10] * 5)
-    assert (typical["kind"], typical["slice"], typical["gain"]) == ("typical", 2, 2.0)
-    assert (worst["kind"], worst["slice"], worst["gain"]) == ("worst", 3, 0.5)
-    assert worst["psnr"] == {"bicubic": 28.0, "mine": 28.5}
-    levels = {name: image.unique().item() for name, image in worst["images"].items()}
-    start = 3 / 64
-    assert levels == {"input": start, "bicubic": start + 0.25, "mine": start + 0.375, "truth": start + 0.125}
-    assert (worst["volume"], worst["contrast"], worst["scale"]) == ("v", "t1", 2.0)
-
-
-def test_slices_that_hardly_show_anything_or_have_no_error_are_not_the_worst(case):
-    psnr = {"bicubic": [30.0, 30, 30, 30, math.inf], "mine": [10.0, 33, 31, 32, math.inf]}
-    # The mean is 10, and the first slice has less than half of it.
-    assert choose(case, psnr, [4, 12, 5, 12, 17])[1]["slice"] == 2
-    assert choose(case, psnr, [5, 12, 4, 12, 17])[1]["slice"] == 0
-    perfect = {"bicubic": [math.inf] * 2, "mine": [math.inf] * 2}
-    assert [picture["kind"] for picture in choose(case, perfect, [4, 4])] == ["typical"]
-
-
-def test_without_bicubic_the_worst_slice_is_that_of_the_lowest_psnr(case):
-    models = load_models({"first": "linear", "mine": "linear"}, "cpu")
-    assert choose(case, {"first": [9.0, 50, 60], "mine": [30.0, 31, 29]}, [1] * 3, models)[1]["slice"] == 2
-    models = load_models({"mine": "linear", "bicubic": "bicubic"}, "cpu")
-    assert choose(case, {"mine": [30.0, 1, 29], "bicubic": [30.0, 31, 29]}, [1] * 3, models)[1]["slice"] == 2
-
-
 def test_pictures_are_of_the_wanted_scales_under_the_first_degradation(case, monkeypatch):
     shown = []
     monkeypatch.setattr("miassr_monai.evaluation.evaluation.write_report", lambda *args: shown.extend(args[3]))
     run(Evaluation(**case, picture_scales=[2.5, 4.0]))
     assert [(picture["volume"], picture["kind"], picture["scale"]) for picture in shown] == [
-        (name, kind, 2.5) for name in SLICES for kind in ("typical", "worst")
+        (name, kind, "2.5") for name in SLICES for kind in ("typical", "worst")
     ]
     for picture in shown[::2]:
         name, middle = picture["volume"], SLICES[picture["volume"]] // 2
@@ -424,7 +383,119 @@ def test_the_protocol_says_what_was_compared(case):
         "volumes": list(SLICES),
         "subjects": ["plain/x.nii.gz", "sub-1"],
         "volumes_trained_on": 3,
-        "scales": [2.0, 2.5],
+        "scales": ["2", "2.5"],
         "degradations": ["paper", "psf"],
+        "slice_step": 1,
         "axcodes": "RAS",
     }
+
+
+def broken(folder, name="broken.nii.gz"):
+    path = folder / "data" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"no volume")
+    return {"image": str(path)}
+
+
+def test_a_volume_that_cannot_be_read_is_left_out_and_told(case, tmp_path, caplog):
+    run(Evaluation(**case))
+    expected = contents(case["output_dir"])
+    first, *others = case["datalist"]
+    missing = {"image": str(tmp_path / "data" / "missing.nii")}
+    case |= {"output_dir": tmp_path / "again", "datalist": [broken(tmp_path), first, missing, *others]}
+    evaluation = Evaluation(**case)
+    names = [next(name for name in evaluation.volumes if end in name) for end in ("broken", "missing")]
+    run(evaluation)
+    assert list(evaluation.failed) == names
+    assert (
+        f"{case['datalist'][0]['image']} is not a NIfTI or Analyze image or is damaged" in evaluation.failed[names[0]]
+    )
+    assert f"there is no file or folder {missing['image']}" in evaluation.failed[names[1]]
+    # Once for all degradations and scales, and without a traceback.
+    assert [record.message for record in caplog.records] == [f"{n} is left out: {evaluation.failed[n]}" for n in names]
+    assert all(record.levelname == "WARNING" and record.exc_info is None for record in caplog.records)
+    _, report = contents(case["output_dir"])
+    assert report["failed"] == evaluation.failed
+    assert [r["mean"] for r in report["summary"]] == [r["mean"] for r in expected[1]["summary"]]
+    assert len(pd.read_csv(case["output_dir"] / "report.csv")) == sum(SLICES.values()) * 8
+    assert {path.name for path in case["output_dir"].iterdir()} == REPORTS
+
+
+def test_a_volume_that_fails_at_one_scale_is_left_out_of_all(case, tmp_path, volumes):
+    small = write_volume(tmp_path / "data" / "small.nii.gz", np.random.default_rng(0).random((3, 3, 2)))
+    case |= {"datalist": [{"image": str(small)}, *case["datalist"]], "scales": [2.0, 4.0]}
+    evaluation = Evaluation(**case)
+    run(evaluation)
+    (reason,) = evaluation.failed.values()
+    assert "too small to be degraded" in reason
+    assert small.name not in set(pd.read_csv(case["output_dir"] / "report.csv")["volume"].str.rpartition("/")[2])
+
+
+class Failing(Bicubic):
+    def forward(self, x, scale):
+        if len(x) == SLICES["sub-1/t2.nii.gz"]:
+            raise IndexError("an index is out of range\nin detail")
+        return super().forward(x, scale)
+
+
+def test_an_error_that_nobody_foresaw_costs_its_volume_only_and_is_told_with_its_traceback(case, caplog):
+    case["models"] = load_models({"bicubic": "bicubic", "mine": Failing()}, "cpu")
+    evaluation = Evaluation(**case)
+    run(evaluation)
+    assert evaluation.failed == {"sub-1/t2.nii.gz": "IndexError: an index is out of range"}
+    assert set(pd.read_csv(case["output_dir"] / "report.csv")["volume"]) == {"sub-1/t1.nii.gz", "plain/x.nii.gz"}
+    (record,) = caplog.records
+    assert record.levelname == "ERROR" and record.exc_info[0] is IndexError
+
+
+def test_an_error_of_scoring_costs_its_volume_only(case, monkeypatch):
+    def fail(measured, *args):
+        if len(measured) == SLICES["sub-1/t2.nii.gz"]:
+            raise ValueError("no foreground")
+        return foreground_mask(measured, *args)
+
+    monkeypatch.setattr("miassr_monai.evaluation.scoring.foreground_mask", fail)
+    evaluation = Evaluation(**case)
+    run(evaluation)
+    assert evaluation.failed == {"sub-1/t2.nii.gz": "no foreground"}
+
+
+def test_where_no_volume_can_be_evaluated_there_is_no_report(case, tmp_path):
+    case["datalist"] = [broken(tmp_path), broken(tmp_path, "other.nii.gz")]
+    with pytest.raises(ValueError, match=r"none of the 2 volumes could be evaluated; broken.nii.gz: .* is not a NIfTI"):
+        run(Evaluation(**case))
+    assert not case["output_dir"].exists()
+
+
+def test_a_full_disk_is_not_the_volumes_fault(case, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("miassr_monai.evaluation.evaluation.save_atomically", fail)
+    with pytest.raises(OSError, match="No space left"):
+        run(Evaluation(**case))
+
+
+def test_every_so_many_slices_are_taken(case):
+    run(Evaluation(**case | {"slice_step": 2}))
+    rows = pd.read_csv(case["output_dir"] / "report.csv")
+    assert rows.groupby("volume", sort=False)["slice"].nunique().to_dict() == {
+        "sub-1/t1.nii.gz": 3,
+        "sub-1/t2.nii.gz": 1,
+        "plain/x.nii.gz": 1,
+    }
+    # The second is the third of the volume.
+    truth = load(case["datalist"][0])[2:3]
+    row = rows[(rows["method"] == "mine") & (rows["slice"] == 1)].iloc[0]
+    small = paper_degradation(truth, 2.0)
+    fine = case["models"]["mine"].network(small, 2.0)
+    assert row["psnr"] == pytest.approx(-10 * (fine - truth).square().mean().log10().item(), abs=1e-4)
+    with pytest.raises(ValueError, match="slice_step must be at least 1, got 0"):
+        Evaluation(**case | {"slice_step": 0})
+
+
+def test_a_scale_that_a_method_cannot_do_is_refused_before_any_work(case):
+    case["models"]["mine"].network.anisotropic = False
+    with pytest.raises(ValueError, match="the method 'mine' cannot do a scale such as 1x2"):
+        Evaluation(**case | {"scales": [2.0, (1, 2)]})
+    assert not case["output_dir"].exists()

@@ -75,7 +75,7 @@ def test_the_curves_name_the_methods_in_text_and_need_nothing_else(summary):
     assert root.tag == f"{SVG}svg"
     words = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
     assert {'<b>&"', "x$y$", "PSNR (dB)", "SSIM", "scale"} <= set(words)
-    assert all(words.count(scale) == 2 for scale in ("2.0", "2.5", "4.0"))
+    assert all(words.count(scale) == 2 for scale in ("2", "2.5", "4"))
     addresses = [v for element in root.iter() for k, v in element.attrib.items() if k.endswith(("href", "src"))]
     assert addresses and all(address.startswith("#") for address in addresses)
     assert set(re.findall(r"url\((.)", svg)) <= {"#"} and "@import" not in svg
@@ -104,6 +104,57 @@ def test_the_curves_are_the_means_by_scale(summary):
     assert first[2] == pytest.approx(second[2])
     # Up is better: two decibels are a third of the six from the first scale to the second.
     assert first[0, 1] - second[0, 1] == pytest.approx((first[1, 1] - first[0, 1]) / 3, rel=1e-3)
+
+
+@pytest.fixture
+def mixed(make_scores):
+    """A summary with scales that are numbers, out of order, and others."""
+    means = {4.0: 20.0, (1.0, 2.0): 26.0, 2.0: 30.0, (1.0, 3.0): 22.0}
+    records = []
+    for name, gain in (("bicubic", 0), ("mine", 3)):
+        psnr = {
+            (subject, f"{subject}1", s): [v + gain + d]
+            for s, v in means.items()
+            for subject, d in (("a", -1), ("b", 1))
+        }
+        records += summarize(make_scores(psnr, name))
+    return records
+
+
+def test_scales_that_are_no_numbers_have_an_axis_of_their_own(mixed):
+    svg = draw_curves(mixed, MEASURES[:1])
+    root = ET.fromstring(svg)
+    words = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+    assert words.index("2") < words.index("4") < words.index("1x2") < words.index("1x3")
+    assert {"scale", "scale along each axis"} <= set(words)
+    # One marker a scale, and that of the legend, which stands in the first axes.
+    first, second = points(svg, "#767676"), points(svg, "#0072b2")
+    assert len(first) == len(second) == 5
+    lines, marks = first[:2], first[-2:]
+    assert lines[0, 0] < lines[1, 0] < marks[0, 0] < marks[1, 0]
+    # One axis of the measure for all: 30, 20 and 26, 22 decibels.
+    assert (marks[0, 1] - lines[0, 1]) / (lines[1, 1] - lines[0, 1]) == pytest.approx(0.4, rel=1e-3)
+    assert (marks[1, 1] - lines[0, 1]) / (lines[1, 1] - lines[0, 1]) == pytest.approx(0.8, rel=1e-3)
+    # The methods stand side by side, within the scale's place.
+    shifts = second[-2:, 0] - marks[:, 0]
+    assert shifts == pytest.approx([shifts[0]] * 2) and 0 < shifts[0] < (marks[1, 0] - marks[0, 0]) / 2
+    assert (second[-2:, 1] < marks[:, 1]).all()
+
+
+@pytest.mark.parametrize("unequal", [False, True])
+def test_scales_of_one_kind_have_one_axis(mixed, unequal):
+    rows = [row for row in mixed if row["scale"] == "mean" or ("x" in row["scale"]) == unequal]
+    words = ["".join(text.itertext()) for text in ET.fromstring(draw_curves(rows, MEASURES)).iter(f"{SVG}text")]
+    assert ("scale" in words) is not unequal and ("scale along each axis" in words) is unequal
+    assert words.count("bicubic") == 1
+
+
+def test_intervals_of_scales_that_are_no_numbers_are_drawn(mixed):
+    lines = []
+    for rows in (mixed, [row | {"lower": math.nan, "upper": math.nan} for row in mixed]):
+        root = ET.fromstring(draw_curves(rows, MEASURES))
+        lines.append(sum((e.get("id") or "").startswith("LineCollection") for e in root.iter()))
+    assert lines[0] - lines[1] == 4
 
 
 def test_intervals_are_drawn_where_there_are_any(summary):

@@ -84,7 +84,7 @@ class Page(HTMLParser):
         return [attributes for tag, attributes in self.elements if tag == "img" and "src" in attributes]
 
 
-def make_case(kind, volume, scale=2.0, gain=1.0, contrast="t1", **images):
+def make_case(kind, volume, scale="2", gain=1.0, contrast="t1", **images):
     """A case with flat images."""
     images = {"input": 0.4, "bicubic": 0.55, "mine": 0.5, "truth": 0.5} | images
     return {
@@ -157,8 +157,8 @@ def test_names_are_shown_as_they_are_and_are_no_markup(make_page, make_scores):
 def test_the_tables_hold_the_means_and_intervals_of_the_report(make_page):
     page, report, _ = make_page({"bicubic": 0, "mine": 1.234})
     means = {(r["scale"], r["method"], r["measure"]): r for r in report["summary"]}
-    for scale, label in ((2.0, "2"), (3.5, "3.5"), ("mean", "mean")):
-        (line,) = [line for line in page.tables["By scale"] if line[0][0] == label]
+    for scale in ("2", "3.5", "mean"):
+        (line,) = [line for line in page.tables["By scale"] if line[0][0] == scale]
         records = [means[scale, method, m] for m in ("psnr", "ssim") for method in ("bicubic", "mine")]
         digits = [2, 2, 4, 4]
         assert [cell[0] for cell in line[1:]] == [f"{r['mean']:.{d}f}" for r, d in zip(records, digits, strict=True)]
@@ -204,6 +204,14 @@ def test_what_is_left_out_is_told_with_the_reason(make_page):
     assert "Left out" in page.texts["h3"]
 
 
+def test_volumes_that_failed_are_told_first(make_page):
+    page, _, html = make_page({"mine": 0}, failed={"sub-1/t1.nii": f"it is {ODD}", "b.nii": "cut short"})
+    assert page.texts["dt"][:2] == ["sub-1/t1.nii", "b.nii"] and page.texts["dd"][:2] == [f"it is {ODD}", "cut short"]
+    assert "Left out, because they could not be evaluated:" in page.texts["p"]
+    assert html.index("cut short") < html.index("By scale")
+    assert "evaluated" not in make_page({"mine": 0})[2]
+
+
 def test_degradations_are_compared_where_there_are_several(make_page, make_scores):
     gains = {"bicubic": 0, "mine": 1}
     elsewhere = [make_scores({("a", "a1", 2.0): [v]}, m, "psf") for m, v in (("bicubic", 50.0), ("mine", 40.0))]
@@ -232,22 +240,22 @@ def test_contrasts_have_a_table_where_there_are_several(make_page, make_scores):
 
 def test_distances_have_a_table_each(make_page):
     values = {
-        ("fid", "bicubic", 2.0): 12.34,
-        ("fid", "mine", 2.0): 5.67,
-        ("fid", "bicubic", 4.0): 20,
-        ("fid", "mine", 4.0): math.nan,
+        ("fid", "bicubic", "2"): 12.34,
+        ("fid", "mine", "2"): 5.67,
+        ("fid", "bicubic", "1x4"): 20,
+        ("fid", "mine", "1x4"): math.nan,
     }
-    values |= {("mine too", "bicubic", 2.0): 0.1, ("mine too", "mine", 2.0): 0.2}
-    values |= {("mine too", "bicubic", 4.0): 0.3, ("mine too", "mine", 4.0): -math.inf}
+    values |= {("mine too", "bicubic", "2"): 0.1, ("mine too", "mine", "2"): 0.2}
+    values |= {("mine too", "bicubic", "1x4"): 0.3, ("mine too", "mine", "1x4"): -math.inf}
     distances = [
         {"degradation": "paper", "scale": scale, "method": method, "measure": measure, "value": value, "slices": 3}
         for (measure, method, scale), value in values.items()
     ]
     page, _, _ = make_page({"bicubic": 0, "mine": 1}, distances=distances)
-    assert page.rows("FID") == {"paper, 2": ["3", "12.3", "5.7"], "paper, 4": ["3", "20.0", "-"]}
-    assert page.best("FID") == {"paper, 2": ["5.7"], "paper, 4": ["20.0"]}
+    assert page.rows("FID") == {"paper, 2": ["3", "12.3", "5.7"], "paper, 1x4": ["3", "20.0", "-"]}
+    assert page.best("FID") == {"paper, 2": ["5.7"], "paper, 1x4": ["20.0"]}
     assert page.rows("mine too")["paper, 2"] == ["3", "0.100", "0.200"]
-    assert page.best("mine too")["paper, 4"] == ["-inf"]
+    assert page.best("mine too")["paper, 1x4"] == ["-inf"]
 
 
 def test_errors_have_one_colour_scale(make_page):
@@ -263,7 +271,7 @@ def test_a_case_shows_input_methods_and_truth_at_the_size_of_the_truth(make_page
     page, _, _ = make_page({"bicubic": 0, "mine": 1}, [make_case("typical", "a1", mine=0.75)])
     images = page.pictures()[:4]
     assert [a["data-name"] for a in images] == ["input", "bicubic", "mine", "truth"]
-    assert {(a["width"], a["height"]) for a in images} == {("6", "4")}
+    assert {(a["width"], a["height"], a["style"]) for a in images} == {("6", "4", "aspect-ratio: 6 / 4")}
     assert [decode(a["src"]).shape for a in images] == [(2, 3, 3), *[(4, 6, 3)] * 3]
     assert [decode(a["src"])[0, 0, 0] / 255 for a in images] == pytest.approx([0.4, 0.55, 0.75, 0.5], abs=0.005)
     captions = ["input", "bicubic, 26.0 dB", "mine, inf dB", "truth", "error of bicubic", "error of mine"]
@@ -272,15 +280,15 @@ def test_a_case_shows_input_methods_and_truth_at_the_size_of_the_truth(make_page
 
 def test_the_first_typical_case_of_each_contrast_and_scale_and_the_worst_of_each_scale_are_shown(make_page):
     cases = [
-        make_case("worst", "a1", 2.0, -0.5),
-        make_case("typical", "a1", 2.0),
-        make_case("typical", "a1", 4.0),
-        make_case("worst", "b1", 2.0, -1.5),
-        make_case("typical", "b1", 2.0, -9),
-        make_case("worst", "b1", 4.0, 3.0),
-        make_case("worst", "c1", 2.0, 0.5, "t2"),
-        make_case("typical", "c1", 2.0, contrast="t2"),
-        make_case("worst", "c1", 4.0, 2.5, "t2"),
+        make_case("worst", "a1", "2", -0.5),
+        make_case("typical", "a1", "2"),
+        make_case("typical", "a1", "4"),
+        make_case("worst", "b1", "2", -1.5),
+        make_case("typical", "b1", "2", -9),
+        make_case("worst", "b1", "4", 3.0),
+        make_case("worst", "c1", "2", 0.5, "t2"),
+        make_case("typical", "c1", "2", contrast="t2"),
+        make_case("worst", "c1", "4", 2.5, "t2"),
     ]
     page, _, _ = make_page({"bicubic": 0, "mine": 1}, cases)
     shown = ["Typical: a1, slice 7, scale 2", "Typical: a1, slice 7, scale 4", "Typical: c1, slice 7, scale 2"]

@@ -49,6 +49,21 @@ def test_the_table_has_a_line_for_each_scale(make_case):
     ]
 
 
+def test_long_scales_have_room_and_failures_are_told(make_scores, make_models):
+    scores = make_scores({("a", "a1", (1.0, 2.375)): [30.0], ("a", "a1", (1.0, 1.0, 4.0)): [20.0]})
+    report = make_report(scores, models=make_models("model"), failed={"b/b1.nii": "it is cut short: copy it again."})
+    assert report_table(report).splitlines() == [
+        "scale             model",
+        "           PSNR    SSIM",
+        "1x2.375   30.00  0.3000",
+        "1x1x4     20.00  0.2000",
+        "mean      25.00  0.2500",
+        "",
+        "model: 25.00 dB PSNR on average over the scales (paper degradation, 1 subject).",
+        "b/b1.nii is left out: it is cut short: copy it again.",
+    ]
+
+
 def test_the_headline_of_one_method_is_its_mean(make_case):
     assert headline(make_case({"mine": 0})[0]) == (
         "mine: 28.00 dB PSNR on average over the scales (paper degradation, 2 subjects)."
@@ -112,8 +127,8 @@ def test_contrasts_are_told_apart_where_there_is_more_than_one(make_scores, make
     }
     assert len(records) == 2 * 3 * 9
     assert found == {
-        **{("t1", scale): (mean, 2) for scale, mean in ((2.0, 33.0), (3.5, 23.0), ("mean", 28.0))},
-        **{("t2", scale): (mean, 1) for scale, mean in ((2.0, 11.0), (3.5, 13.0), ("mean", 12.0))},
+        **{("t1", scale): (mean, 2) for scale, mean in (("2", 33.0), ("3.5", 23.0), ("mean", 28.0))},
+        **{("t2", scale): (mean, 1) for scale, mean in (("2", 11.0), ("3.5", 13.0), ("mean", 12.0))},
     }
 
 
@@ -144,14 +159,14 @@ def strict(name):
 
 
 def test_the_written_files_hold_every_slice_and_no_other_number(make_case, tmp_path, capsys):
-    distances = [{"degradation": "paper", "scale": 2.0, "measure": "frd", "value": -math.inf, "slices": 3}]
+    distances = [{"degradation": "paper", "scale": "2", "measure": "frd", "value": -math.inf, "slices": 3}]
     distances = [distances[0] | {"method": "bicubic"}, distances[0] | {"method": "mine", "value": 2 / 3}]
     report, scores = make_case({"bicubic": 0, "mine": 1 / 3}, distances=distances)
     scores.loc[2, "psnr"] = math.inf
     write_report(tmp_path / "new" / "folder", report, scores)
     files = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "new" / "folder").iterdir()}
     assert set(files) == {"report.csv", "report.json", "report.txt", "report.html"}
-    read = pd.read_csv(tmp_path / "new/folder/report.csv")
+    read = pd.read_csv(tmp_path / "new/folder/report.csv", dtype={"scale": str})
     pd.testing.assert_frame_equal(read, scores, rtol=1e-14, atol=0, check_dtype=False)
     assert files["report.txt"] == capsys.readouterr().out == report_table(report) + "\n"
     content = json.loads(files["report.json"], parse_constant=strict)

@@ -7,7 +7,7 @@ from monai.metrics import MultiScaleSSIMMetric
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from miassr_monai.metrics import SLICE_MEASURES, haarpsi, high_frequency_ratio, slice_scores
+from miassr_monai.metrics import SLICE_MEASURES, haarpsi, high_frequency_ratio, slice_consistency, slice_scores
 from miassr_monai.transforms import paper_degradation, psf_degradation
 
 FOREGROUND = ("psnr_foreground", "ssim_foreground", "haarpsi_foreground")
@@ -44,7 +44,8 @@ def blobs(n, height, width, seed=1):
 def score(prediction, truth, mask=None, scale=2, degradation=keep_every, image=None):
     mask = torch.ones_like(truth, dtype=torch.bool) if mask is None else mask
     image = degradation(truth, scale) if image is None else image
-    return slice_scores(prediction, truth, image, scale, degradation, mask)
+    scores = slice_scores(prediction, truth, mask, scale)
+    return scores | {"consistency": slice_consistency(prediction, image, scale, degradation)}
 
 
 def planes(*tensors):
@@ -267,6 +268,7 @@ def test_slices_are_scored_on_their_own():
 
 
 def test_the_measures_are_in_the_order_of_tables_and_in_float64():
-    scores = score(*images(2, 24, 24))
-    assert tuple(scores) == SLICE_MEASURES
+    prediction, truth = images(2, 24, 24)
+    scores = slice_scores(prediction, truth, torch.ones_like(truth, dtype=torch.bool), 2.0)
+    assert tuple(scores) == tuple(measure for measure in SLICE_MEASURES if measure != "consistency")
     assert {values.dtype for values in scores.values()} == {torch.float64}
