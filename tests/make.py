@@ -1,6 +1,7 @@
 """Small networks for tests."""
 
 import torch
+import torch.nn.functional as F
 
 from miassr_monai import networks
 from miassr_monai.networks import EDSR, MetaSRGenerator
@@ -8,6 +9,12 @@ from miassr_monai.networks import EDSR, MetaSRGenerator
 # Every trunk of the package, as small as it can be with each of its parts twice.
 SMALL_TRUNKS = {
     "EDSR": {"width": 4, "depth": 2},
+    "MDSR": {"width": 4, "depth": 2, "scales": ()},
+    "RDN": {"width": 4, "depth": 2, "layers": 2, "growth": 3},
+    "RRDB": {"width": 4, "depth": 2, "blocks": 2, "layers": 2, "growth": 3},
+    "ResCNN": {"width": 4, "depth": 2, "layers": 2},
+    "SPAN": {"width": 4, "depth": 2},
+    "SRDenseNet": {"width": 4, "depth": 2, "layers": 2, "growth": 3},
     "SRResNet": {"width": 4, "depth": 2},
 }
 
@@ -26,3 +33,9 @@ def small_trunk(name="EDSR", spatial_dims=2, in_channels=1, **options):
 def small_generator(in_channels=1, *, width=4, depth=2, hidden_channels=8, **options):
     """A MIASSR generator with an EDSR trunk."""
     return MetaSRGenerator(EDSR(2, in_channels, width=width, depth=depth), hidden_channels=hidden_channels, **options)
+
+
+def convolve(x, weights, name):
+    """The convolution of that name in a state dictionary, zero past the border."""
+    kernel, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    return (F.conv2d if x.dim() == 4 else F.conv3d)(x, kernel, bias, padding=kernel.shape[-1] // 2)

@@ -8,13 +8,17 @@ from miassr_monai.networks.inception import InceptionFeatures
 from miassr_monai.networks.linear import Linear
 from miassr_monai.networks.network import Generator, Network, Trunk
 from miassr_monai.networks.sub_pixel_generator import SubPixelGenerator
-from miassr_monai.networks.trunks import EDSR, SRResNet
+from miassr_monai.networks.trunks import EDSR, MDSR, RDN, RRDB, SPAN, ResCNN, SRDenseNet, SRResNet
 from miassr_monai.networks.upscalers import MetaUpscale, SubPixel
 from miassr_monai.networks.vgg import VGG19Features
 from miassr_monai.networks.weights import load_network, load_weights
 
 __all__ = [
     "EDSR",
+    "MDSR",
+    "RDN",
+    "RRDB",
+    "SPAN",
     "Bicubic",
     "Critic",
     "Generator",
@@ -23,6 +27,8 @@ __all__ = [
     "MetaSRGenerator",
     "MetaUpscale",
     "Network",
+    "ResCNN",
+    "SRDenseNet",
     "SRResNet",
     "SubPixel",
     "SubPixelGenerator",

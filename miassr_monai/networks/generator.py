@@ -29,7 +29,7 @@ class MetaSRGenerator(Generator):
             up for.
 
     Raises:
-        ValueError: when the trunk is for volumes, or an option is unknown.
+        ValueError: when the trunk is for volumes or for some whole scales, or an option is unknown.
     """
 
     def __init__(
@@ -45,6 +45,8 @@ class MetaSRGenerator(Generator):
         super().__init__(trunk, halo=trunk.halo + 2, anisotropic=anisotropic)
         if trunk.spatial_dims != 2:
             raise ValueError("meta-upscale works on slices: give a trunk with spatial_dims=2.")
+        if trunk.scales:
+            raise ValueError("meta-upscale does all scales alike: give a trunk with scales=().")
         self.skip = look_up_option(skip, {"bicubic", None})
         self.adds_bicubic = skip == "bicubic"
         self.meta_upscale = MetaUpscale(

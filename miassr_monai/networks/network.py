@@ -102,7 +102,7 @@ class Trunk(Network):
         if torch.jit.is_scripting():
             return self.head(x)
         with torch.autocast(x.device.type, enabled=False):
-            return self.head(x.to(self.head.weight.dtype))
+            return self.head(x.to(next(self.head.parameters()).dtype))
 
 
 class Generator(Network):

@@ -32,6 +32,8 @@ class SubPixelGenerator(Generator):
             order, or are not those of the trunk.
     """
 
+    __constants__ = ("tells_trunk",)
+
     def __init__(self, trunk: Trunk, *, scales: Sequence[int] = (2, 3, 4)) -> None:
         if not scales or min(scales) < 2 or list(scales) != sorted({int(scale) for scale in scales}):
             raise ValueError(f"scales must be whole numbers of at least 2 in ascending order, got {scales}.")
@@ -39,7 +41,10 @@ class SubPixelGenerator(Generator):
         super().__init__(trunk, halo=trunk.halo + 3, anisotropic=True, max_scale=float(max(scales)))
         if trunk.spatial_dims != 2:
             raise ValueError("sub-pixel convolution works on slices: give a trunk with spatial_dims=2.")
+        if trunk.scales and trunk.scales != tuple(scales):
+            raise ValueError(f"the trunk is made for the scales {trunk.scales}, not {tuple(scales)}: give it the same.")
         self.scales = [int(scale) for scale in scales]
+        self.tells_trunk = bool(trunk.scales)
         self.tails = nn.ModuleList(
             SubPixel(trunk.out_channels, trunk.in_channels, scale, batch_norm=trunk.batch_norm) for scale in self.scales
         ).to(memory_format=torch.channels_last)
@@ -64,7 +69,7 @@ class SubPixelGenerator(Generator):
             )
         row_scale, column_scale = axis_scales(scale)
         whole = self.next_scale(max(row_scale, column_scale))
-        features = self.trunk(x)
+        features = self.trunk(x, whole) if self.tells_trunk else self.trunk(x)
         fine = x
         for i, tail in enumerate(self.tails):
             if self.scales[i] == whole:

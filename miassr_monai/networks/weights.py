@@ -42,7 +42,7 @@ def load_network(path: str | os.PathLike) -> Generator:
     # On a file of another kind the unpickler raises nearly anything.
     except Exception as error:
         raise ValueError(f"{refusal}: give a model.pt, not a checkpoint.") from error
-    if not all(torch.isfinite(values).all() for values in network.parameters()):
+    if not all(torch.isfinite(values).all() for values in (*network.parameters(), *network.buffers())):
         raise ValueError(f"{refusal} that can be used, some of them are NaN or infinite: give others.")
     return network
 
@@ -82,7 +82,8 @@ def construct(definition: Mapping[str, Any]) -> Network:
     name = definition["network"]
     if name not in classes:
         raise ValueError(f"there is no network {name!r} in miassr_monai.")
-    if any(isinstance(value, int) and value > LARGEST_ARGUMENT for value in arguments.values()):
+    numbers = [n for value in arguments.values() for n in (value if isinstance(value, list) else [value])]
+    if any(isinstance(number, int) and number > LARGEST_ARGUMENT for number in numbers):
         raise ValueError(f"a {name} of that size is not to be had.")
     return classes[name](**arguments)
 

@@ -4,9 +4,9 @@ from copy import deepcopy
 
 import pytest
 import torch
-from make import small_generator
+from make import small_generator, small_trunk
 
-from miassr_monai.networks import EDSR, MetaSRGenerator, load_network, load_weights
+from miassr_monai.networks import EDSR, MetaSRGenerator, SubPixelGenerator, load_network, load_weights
 
 SMALL = {"width": 4, "depth": 2, "hidden_channels": 8}
 
@@ -79,6 +79,7 @@ def definition(**changes):
         {"_extra_state": definition(hidden_channels=10**9)},
         {"_extra_state": definition(trunk={**EDSR().definition(), "depth": 10**9})},
         {"_extra_state": definition(trunk=3)},
+        {"_extra_state": definition(network="SubPixelGenerator", scales=[10**9])},
         {"_extra_state": torch.tensor(True)},
     ],
     ids=lambda changes: str(changes)[:60],
@@ -98,6 +99,13 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, value):
     network = small_generator()
     with torch.no_grad():
         network.meta_upscale.kernel.bias[0] = value
+    with pytest.raises(ValueError, match="some of them are NaN or infinite"):
+        load_network(saved(network, tmp_path / "model.pt"))
+
+
+def test_running_statistics_that_are_not_finite_are_refused(tmp_path):
+    network = SubPixelGenerator(small_trunk("SRResNet"), scales=[2])
+    network.trunk.body[0].body[1].running_var[0] = float("nan")
     with pytest.raises(ValueError, match="some of them are NaN or infinite"):
         load_network(saved(network, tmp_path / "model.pt"))
 
@@ -149,6 +157,12 @@ def test_weights_of_a_smaller_network_grow(tmp_path):
 def test_weights_of_a_larger_network_do_not_grow(tmp_path, options):
     torch.save(small_generator(**{**SMALL, **options}).state_dict(), tmp_path / "model.pt")
     with pytest.raises(ValueError, match="can only grow from one with as many channels and blocks or fewer"):
+        load_weights(small_generator(**SMALL), tmp_path / "model.pt", grow=True)
+
+
+def test_weights_of_another_kind_of_network_do_not_grow(tmp_path):
+    torch.save(SubPixelGenerator(small_trunk()).state_dict(), tmp_path / "model.pt")
+    with pytest.raises(ValueError, match="only a MetaSRGenerator with an EDSR trunk can grow"):
         load_weights(small_generator(**SMALL), tmp_path / "model.pt", grow=True)
 
 

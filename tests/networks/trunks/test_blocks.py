@@ -1,6 +1,6 @@
 import pytest
 import torch
-import torch.nn.functional as F
+from make import convolve
 from torch import nn
 
 from miassr_monai.networks.trunks.blocks import ResidualBlock, ResidualDenseBlock, dense_block, require_positive
@@ -9,10 +9,6 @@ from miassr_monai.networks.trunks.blocks import ResidualBlock, ResidualDenseBloc
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
-
-
-def convolve(x, weights, name, kernel_size=3):
-    return F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=kernel_size // 2)
 
 
 def standardise(x):
@@ -54,7 +50,7 @@ def test_a_residual_dense_block_fuses_and_adds(kernel_size):
     block = ResidualDenseBlock(2, 3, 2, 2, nn.ReLU(), fusion_kernel_size=kernel_size, residual_scale=0.2).double()
     x = torch.randn(1, 3, 4, 5, dtype=torch.float64)
     weights = block.state_dict()
-    fused = convolve(dense(x, weights, 2, "body.0."), weights, "body.1", kernel_size)
+    fused = convolve(dense(x, weights, 2, "body.0."), weights, "body.1")
     torch.testing.assert_close(block(x), x + 0.2 * fused, rtol=0, atol=1e-12)
 
 

@@ -1,10 +1,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from make import convolve
 
-from miassr_monai.networks import EDSR
-
-CONVOLUTIONS = {2: F.conv2d, 3: F.conv3d}
+from miassr_monai.networks import EDSR, SubPixelGenerator
 
 
 @pytest.fixture(autouse=True)
@@ -12,28 +11,24 @@ def seed():
     torch.manual_seed(0)
 
 
-def evaluate(trunk, x, spatial_dims, depth, negative_slope, residual_scale):
+def evaluate(trunk, x, depth, negative_slope, residual_scale):
     weights = trunk.state_dict()
-
-    def conv(name, value):
-        return CONVOLUTIONS[spatial_dims](value, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1)
-
-    first = features = conv("head", x)
+    first = features = convolve(x, weights, "head")
     for block in range(depth):
-        residual = conv(f"body.{block}.body.0", features)
+        residual = convolve(features, weights, f"body.{block}.body.0")
         residual = torch.where(residual > 0, residual, negative_slope * residual)
-        features = features + residual_scale * conv(f"body.{block}.body.2", residual)
-    return first + conv(f"body.{depth}", features)
+        features = features + residual_scale * convolve(residual, weights, f"body.{block}.body.2")
+    return first + convolve(features, weights, f"body.{depth}")
 
 
-@pytest.mark.parametrize("options", [{}, {"negative_slope": 0.3, "residual_scale": 0.1}], ids=["default", "chosen"])
+@pytest.mark.parametrize("options", [{}, {"negative_slope": 0.0, "residual_scale": 0.1}], ids=["MIASSR", "published"])
 @pytest.mark.parametrize(("spatial_dims", "size"), [(2, (7, 5)), (3, (4, 5, 3)), (2, (1, 1))])
 def test_values_are_those_of_the_explicit_evaluation(spatial_dims, size, options):
     trunk = EDSR(spatial_dims, 2, width=5, depth=2, **options).double()
     x = torch.randn(2, 2, *size, dtype=torch.float64)
     given = x.clone()
     slope, residual_scale = options.get("negative_slope", 0.2), options.get("residual_scale", 1.0)
-    expected = evaluate(trunk, x, spatial_dims, 2, slope, residual_scale)
+    expected = evaluate(trunk, x, 2, slope, residual_scale)
     with torch.no_grad():
         torch.testing.assert_close(trunk(x), expected, rtol=0, atol=1e-12)
     assert torch.equal(x, given)
@@ -67,3 +62,10 @@ def test_under_autocast_the_finest_details_of_a_bright_image_survive():
         assert torch.equal(stripes.bfloat16(), flat.bfloat16())
     expected = F.conv2d(stripes - flat, trunk.head.weight, padding=1)
     torch.testing.assert_close(difference, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("scale", "parameters"), [(2, 40_720_385), (3, 43_670_785), (4, 43_080_705)])
+def test_published_network_has_the_published_number_of_parameters(scale, parameters):
+    with torch.device("meta"):
+        network = SubPixelGenerator(EDSR(width=256, depth=32), scales=[scale])
+    assert sum(p.numel() for p in network.parameters()) == parameters
