@@ -62,7 +62,8 @@ def load_model(
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=device)
+        # What is put on the device "meta" can never be brought back.
+        torch.empty(0, device=device).cpu()
     except (AssertionError, RuntimeError) as error:
         raise ValueError(f"the device {str(device)!r} cannot be used here: give another, such as 'cpu'.") from error
     if isinstance(source, nn.Module):

@@ -106,7 +106,7 @@ def test_a_file_that_may_not_be_read_is_no_bad_file(bundle):
 @pytest.mark.parametrize("source", ["bicubic", "weights"])
 @pytest.mark.parametrize(
     "device",
-    ["gpu", pytest.param("cuda", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"))],
+    ["gpu", "meta", pytest.param("cuda", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"))],
 )
 def test_a_device_that_is_not_there_is_refused(bundle, source, device):
     with pytest.raises(ValueError, match=f"the device '{device}' cannot be used here: give another, such as 'cpu'"):
@@ -130,10 +130,11 @@ def test_several_models_keep_their_names_and_order(bundle, make_network):
     assert load_models({}) == {}
 
 
-def test_several_models_are_put_on_the_device_that_is_asked_for(make_network):
-    models = load_models({"a": make_network(), "b": make_network()}, "meta")
-    devices = {parameter.device.type for model in models.values() for parameter in model.network.parameters()}
-    assert devices == {"meta"}
+def test_several_models_are_put_on_the_device_that_is_asked_for(make_network, monkeypatch):
+    asked, networks = [], {"a": make_network(), "b": make_network()}
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: asked.append(device) or self)
+    load_models(networks, "cpu")
+    assert asked == ["cpu", "cpu"]
 
 
 def test_one_of_several_models_that_is_not_there_is_named(tmp_path):
