@@ -20,6 +20,7 @@ __all__ = [
     "bicubic_rescale",
     "bicubic_upscale",
     "downsample",
+    "interpolate",
     "linear_upscale",
 ]
 
@@ -118,14 +119,21 @@ def upscale_matrix(size: int, scale: float, origin: int, cubic: bool) -> torch.T
     return linear_matrix(size, end - first, q, p, origin, first)
 
 
-def upscale(
-    image: torch.Tensor, scale: float | tuple[float, float], origin: tuple[int, int], cubic: bool
-) -> torch.Tensor:
-    """Interpolation, cubic or linear along each axis, of ``(..., h, w)`` to ``(..., floor(s h), floor(s w))``."""
-    row_scale, column_scale = axis_scales(scale)
-    rows = upscale_matrix(image.size(-2), row_scale, origin[0], cubic)
-    columns = upscale_matrix(image.size(-1), column_scale, origin[1], cubic)
-    return apply_matrices(image, [rows, columns])
+def interpolate(image: torch.Tensor, scales: list[float], origin: list[int], cubic: bool) -> torch.Tensor:
+    """Interpolation of the last axes of an image, cubic or linear along each, to ``floor(s n)`` samples.
+
+    Args:
+        image: any number of leading axes.
+        scales: HR samples per LR sample of each of the last axes.
+        origin: of a part of an image, the LR sample of the whole at which it begins; made are then the HR samples that
+            lie wholly within the part.
+        cubic: cubic convolution (a = -0.75), or else linear interpolation.
+    """
+    leading = image.dim() - len(scales)
+    matrices: list[torch.Tensor | None] = []
+    for axis in range(len(scales)):
+        matrices.append(upscale_matrix(image.size(leading + axis), scales[axis], origin[axis], cubic))
+    return apply_matrices(image, matrices)
 
 
 def bicubic_upscale(
@@ -135,14 +143,16 @@ def bicubic_upscale(
 
     Of a part of an image that begins at LR pixel ``origin``, to the HR pixels that lie wholly within the part.
     """
-    return upscale(image, scale, origin, cubic=True)
+    row_scale, column_scale = axis_scales(scale)
+    return interpolate(image, [row_scale, column_scale], [origin[0], origin[1]], True)
 
 
 def linear_upscale(
     image: torch.Tensor, scale: float | tuple[float, float], origin: tuple[int, int] = (0, 0)
 ) -> torch.Tensor:
     """Bilinear interpolation of ``(..., h, w)`` to the pixels that ``bicubic_upscale`` makes."""
-    return upscale(image, scale, origin, cubic=False)
+    row_scale, column_scale = axis_scales(scale)
+    return interpolate(image, [row_scale, column_scale], [origin[0], origin[1]], False)
 
 
 def rescale_matrix(size: int, done: int, scale: float, origin: int) -> torch.Tensor | None:

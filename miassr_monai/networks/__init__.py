@@ -1,11 +1,10 @@
 """Networks: trunks, upscalers, generators of both, critic, and the bicubic and bilinear baselines."""
 
-from miassr_monai.networks.bicubic import Bicubic
 from miassr_monai.networks.critic import Critic
 from miassr_monai.networks.generator import MetaSRGenerator
 from miassr_monai.networks.grow import grow
 from miassr_monai.networks.inception import InceptionFeatures
-from miassr_monai.networks.linear import Linear
+from miassr_monai.networks.interpolation import Bicubic, Linear
 from miassr_monai.networks.network import Generator, Network, Trunk
 from miassr_monai.networks.sub_pixel_generator import SubPixelGenerator
 from miassr_monai.networks.trunks import EDSR, MDSR, RDN, RRDB, SPAN, ResCNN, SRDenseNet, SRResNet

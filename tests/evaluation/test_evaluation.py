@@ -28,8 +28,8 @@ REPORTS = {"report.csv", "report.json", "report.html", "report.txt"}
 
 
 class Brighter(Bicubic):
-    def __init__(self, by=0.05):
-        super().__init__()
+    def __init__(self, by=0.05, spatial_dims=2):
+        super().__init__(spatial_dims)
         self.by = torch.nn.Parameter(torch.tensor(by), requires_grad=False)
 
     def forward(self, x, scale):
@@ -499,3 +499,34 @@ def test_a_scale_that_a_method_cannot_do_is_refused_before_any_work(case):
     with pytest.raises(ValueError, match="the method 'mine' cannot do a scale such as 1x2"):
         Evaluation(**case | {"scales": [2.0, (1, 2)]})
     assert not case["output_dir"].exists()
+
+
+def test_networks_on_volumes_are_evaluated_on_volumes(case, tmp_path):
+    data = np.random.default_rng(3).random((20, 18, 9))
+    # The second slice is empty, and the last is not covered by the output at scale 2.
+    data[..., 1] = 0
+    path = write_volume(tmp_path / "data" / "volume.nii.gz", gaussian_filter(data, (1, 1, 0)))
+    case |= {"datalist": [{"image": str(path)}], "scales": [2.0, (1, 1, 3)], "picture_scales": [(1, 1, 3)]}
+    case["models"] = load_models({"bicubic": "bicubic", "mine": Brighter(spatial_dims=3)}, "cpu")
+    run(Evaluation(**case | {"slice_step": 3}))
+    found = pd.read_csv(case["output_dir"] / "report.csv").set_index(["degradation", "scale", "method"]).sort_index()
+    volume = load_volume(path).as_tensor()[None]
+    for degradation, degrade in case["degradations"].items():
+        for scale, depth in (((2.0, 2.0, 2.0), 8), ((1.0, 1.0, 3.0), 9)):
+            small, truth = degrade(volume, scale), volume[..., :depth]
+            assert small.shape[2:] == tuple(int(n / s) for n, s in zip((20, 18, 9), scale, strict=True))
+            for method, model in case["models"].items():
+                fine = model.network(small, scale)
+                rows = found.loc[degradation, "2" if depth == 8 else "1x1x3", method]
+                # Of the slices that show something every third.
+                kept = [0, 4, 7]
+                psnr = [-10 * (fine - truth)[..., k].square().mean().log10().item() for k in kept]
+                np.testing.assert_allclose(rows["psnr"], psnr, atol=1e-4)
+                rmse = (degrade(fine, scale) - small).square().mean().sqrt().item()
+                np.testing.assert_allclose(rows["consistency"], rmse, rtol=1e-4)
+
+
+def test_slices_and_volumes_are_not_compared(case):
+    case["models"] |= load_models({"volumes": Bicubic(3)}, "cpu")
+    with pytest.raises(ValueError, match="'mine' sees slices and 'volumes' sees volumes"):
+        Evaluation(**case)

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 
 from miassr_monai.inferers import SuperResolutionInferer
-from miassr_monai.networks import EDSR, Bicubic
-from miassr_monai.resampling import bicubic_upscale, linear_upscale
+from miassr_monai.networks import EDSR, Bicubic, Linear
 
 SLICE_AXES = pytest.mark.parametrize("slice_axis", [-1, 0, 1, 2])
 OTHER_AFFINE = torch.tensor(
@@ -37,30 +36,11 @@ class Recorder:
         return bilinear(x, kwargs["scale"])
 
 
-class Tricubic(torch.nn.Module):
-    """Network on volumes: cubic interpolation along three axes."""
-
-    spatial_dims = 3
-    halo = 3
-    upscale = staticmethod(bicubic_upscale)
-
-    def forward(self, x, scale, origin=(0, 0, 0)):
-        first, *others = (scale, scale, scale) if isinstance(scale, float) else scale
-        x = self.upscale(x, tuple(others), tuple(origin[1:]))
-        return self.upscale(x.movedim(2, -1), (1.0, first), (0, origin[0])).movedim(-1, 2)
-
-
-class Trilinear(Tricubic):
-    """Interpolation that keeps a ramp a ramp, away from the border."""
-
-    upscale = staticmethod(linear_upscale)
-
-
-class Encoder(Tricubic):
+class Encoder(Bicubic):
     """Network on volumes that is not linear and sees the volume's border: convolutions, then interpolation."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(3)
         self.trunk = EDSR(3, 1, width=3, depth=1).double()
         self.halo = self.trunk.halo + 3
 
@@ -223,7 +203,7 @@ def test_2d_images_with_a_planar_affine_keep_their_corner():
 
 @pytest.mark.parametrize("scale", [2.0, 2.37, (1.0, 2.0, 3.5)])
 def test_a_network_on_volumes_sees_whole_volumes(scale):
-    volumes, network = random_image(3, 2, 5, 4, 6), Tricubic()
+    volumes, network = random_image(3, 2, 5, 4, 6), Bicubic(3)
     out = SuperResolutionInferer(2)(volumes, network, scale=scale)
     torch.testing.assert_close(out, network(volumes, scale), rtol=0, atol=1e-12)
 
@@ -250,7 +230,7 @@ def test_each_volume_of_a_batch_that_is_upscaled_whole_has_the_values_that_its_a
     world_ramp, affine, scale
 ):
     batch = batch_of([affine, OTHER_AFFINE], (8, 9, 10), world_ramp)
-    for item in decollate_batch(SuperResolutionInferer()(batch, Trilinear(), scale=scale)):
+    for item in decollate_batch(SuperResolutionInferer()(batch, Linear(3), scale=scale)):
         inner = (item.as_tensor()[0] - world_ramp(item.shape[1:], item.affine))[4:-4, 2:-2, 3:-3]
         assert inner.numel() > 10
         torch.testing.assert_close(inner, torch.zeros_like(inner), rtol=0, atol=1e-9)
@@ -259,12 +239,12 @@ def test_each_volume_of_a_batch_that_is_upscaled_whole_has_the_values_that_its_a
 @pytest.mark.parametrize(("scale", "axes"), [((1.0, 2.0), 2), ((1.0, 2.0, 2.0, 2.0), 4)])
 def test_a_scale_of_other_axes_is_refused(scale, axes):
     with pytest.raises(ValueError, match=f"has {axes} axes, but 3 are needed"):
-        SuperResolutionInferer()(torch.zeros(1, 1, 3, 3, 3), Tricubic(), scale=scale)
+        SuperResolutionInferer()(torch.zeros(1, 1, 3, 3, 3), Bicubic(3), scale=scale)
 
 
 def test_slices_are_no_volumes():
     with pytest.raises(ValueError, match=r"inputs must have the shape \(N, C, h, w, d\), got \(1, 1, 3, 4\)"):
-        SuperResolutionInferer()(torch.zeros(1, 1, 3, 4), Tricubic(), scale=2.0)
+        SuperResolutionInferer()(torch.zeros(1, 1, 3, 4), Bicubic(3), scale=2.0)
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (1, 3, 4), (1, 1, 3, 4, 5, 6)])

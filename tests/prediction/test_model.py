@@ -140,3 +140,13 @@ def test_several_models_are_put_on_the_device_that_is_asked_for(make_network, mo
 def test_one_of_several_models_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no model at .*no\.pt"):
         load_models({"a": "bicubic", "b": tmp_path / "no.pt"}, "cpu")
+
+
+def test_baselines_see_what_the_others_see():
+    assert load_models({"bicubic": "bicubic", "linear": "linear"}, "cpu")["linear"].network.spatial_dims == 2
+    for spatial_dims in (2, 3):
+        sources = {"bicubic": "bicubic", "mine": Linear(spatial_dims), "linear": "linear"}
+        models = load_models(sources, "cpu")
+        assert list(models) == ["bicubic", "mine", "linear"] and models["mine"].network is sources["mine"]
+        assert [model.network.spatial_dims for model in models.values()] == [spatial_dims] * 3
+        assert isinstance(models["bicubic"].network, Bicubic) and isinstance(models["linear"].network, Linear)
