@@ -16,7 +16,7 @@ export GOMP_SPINCOUNT ?= 1000
 help:
 	@echo "make quickstart   install, then train, evaluate and super-resolve on the sample data"
 	@echo "make test         install, then run the tests"
-	@echo "make lint         install, then check style and format"
+	@echo "make lint         install, then check style, format and types"
 	@echo "make docs         install, then make the reference of the Python interface from the docstrings"
 	@echo "make install      install into .venv"
 	@echo "make clean        remove .venv and everything that was made"
@@ -56,6 +56,7 @@ test: $(VENV)/installed-test
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # Each folder of the package is a page; what it exports is documented there.
 docs: $(VENV)/installed-test

@@ -57,7 +57,10 @@ def find_model(source: str | os.PathLike | None = None) -> tuple[Path, dict[str,
         ValueError: when the bundle's metadata cannot be read, see :func:`read_metadata`.
     """
     named = built_in_models()
-    path = default_bundle() if source is None else named.get(source, Path(source))
+    if source is None:
+        path = default_bundle()
+    else:
+        path = named[source] if isinstance(source, str) and source in named else Path(source)
     if path.is_dir():
         path = path / WEIGHTS
     if not path.is_file():
@@ -100,7 +103,11 @@ TRAINED_FOR = {
     "consistency": is_text,
     "license": is_text,
 }
-SHOWN = {is_text: "text", are_texts: "a list of texts", is_range: "two numbers, the lower one first"}
+SHOWN: dict[Callable[[Any], bool], str] = {
+    is_text: "text",
+    are_texts: "a list of texts",
+    is_range: "two numbers, the lower one first",
+}
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

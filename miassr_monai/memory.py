@@ -37,10 +37,10 @@ def limits() -> Iterator[int]:
     with suppress(ImportError, OSError):
         import resource
 
-        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if limit != resource.RLIM_INFINITY:
+        address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if address_space != resource.RLIM_INFINITY:
             pages = int(Path("/proc/self/statm").read_text().split()[0])
-            yield max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))
+            yield max(0, address_space - pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 def gibibytes(size: float) -> str:

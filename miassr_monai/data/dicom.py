@@ -121,8 +121,8 @@ def read_slice(path: Path) -> Slice:
     if not (np.allclose(axes @ axes.T, np.eye(2), atol=1e-3) and np.isfinite(position).all()):
         raise VolumeError(f"{path} has rows and columns that are not perpendicular unit vectors: correct its header.")
     size = (io.GetDimensions(0), io.GetDimensions(1))
-    names = (text(tag) for tag in (SERIES_UID, SERIES_NUMBER, MODALITY))
-    return Slice(path, *names, itk_dtype(io), size, spacing, axes, position, text(THICKNESS))
+    series, number, modality = (text(tag) for tag in (SERIES_UID, SERIES_NUMBER, MODALITY))
+    return Slice(path, series, number, modality, itk_dtype(io), size, spacing, axes, position, text(THICKNESS))
 
 
 def read_pixels(path: Path) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.data import Dataset, list_data_collate
@@ -57,14 +57,15 @@ class RandomScaleCollate:
         collated = list_data_collate(batch)
         collated["scale"] = scale = self.draw_axes() if self.anisotropic else self.draw()
         if self.input_size is not None:
-            collated[CommonKeys.IMAGE] = self.crop(collated[CommonKeys.IMAGE], scale)
+            collated[CommonKeys.IMAGE] = self.crop(collated[CommonKeys.IMAGE], scale, self.input_size)
         return collated
 
-    def crop(self, image: torch.Tensor, scale: float | tuple[float, ...]) -> torch.Tensor:
+    @staticmethod
+    def crop(image: torch.Tensor, scale: float | tuple[float, ...], input_size: int) -> torch.Tensor:
         """A random part of images ``(N, C, *size)`` that is no larger than ``input_size`` LR pixels."""
         for axis, factor in enumerate(scale_per_axis(scale, image.dim() - 2), start=2):
             p, q = nearest_fraction(factor)
-            size = min(image.shape[axis], -(-self.input_size * p // q))
+            size = min(image.shape[axis], -(-input_size * p // q))
             image = image.narrow(axis, int(torch.randint(image.shape[axis] - size + 1, ())), size)
         return image
 
@@ -115,7 +116,7 @@ class ScaleGridDataset(Dataset):
         for scale in chosen:
             for factor in scale if isinstance(scale, tuple) else [scale]:
                 nearest_fraction(factor)
-        super().__init__(data)
+        super().__init__(cast("Sequence", data))
         self.keep_errors = keep_errors
         grid = product(range(len(data)), degradations, chosen)
         self.grid = [place for place in grid if skip is None or not skip(*place)]
@@ -160,7 +161,8 @@ def volume_collate(batch: Sequence[dict[str, Any]]) -> dict[str, Any]:
         raise ValueError(
             f"a batch is of one volume here, but the data loader's batch_size is {len(batch)}: set it to 1."
         )
-    collated = {key: batch[0][key] for key in ("scale", "index", "degradation", "error") if key in batch[0]}
+    kept = ("scale", "index", "degradation", "error")
+    collated: dict[str, Any] = {key: batch[0][key] for key in kept if key in batch[0]}
     if "error" not in collated:
         image = batch[0][CommonKeys.IMAGE]
         collated[CommonKeys.IMAGE] = image.as_tensor().unsqueeze(0)

@@ -27,7 +27,8 @@ def check_disjoint(training: Sequence[Mapping[str, str]], test: Sequence[Mapping
         ValueError: when one is.
     """
     for what, name_of in (("subject", subject_of), ("file", lambda item: str(Path(item["image"]).resolve()))):
-        both = sorted({name_of(item) for item in training} & {name_of(item) for item in test} - {None})
+        shared = {name_of(item) for item in training} & {name_of(item) for item in test}
+        both = sorted(name for name in shared if name is not None)
         if both:
             more = f" and {len(both) - 1} more" if len(both) > 1 else ""
             raise ValueError(

@@ -266,7 +266,7 @@ class Evaluation:
         return records
 
 
-def join(parts: Sequence[torch.Tensor]) -> np.ndarray:
+def join(parts: Sequence[torch.Tensor | np.ndarray]) -> np.ndarray:
     """Features of all volumes that have any."""
     return np.concatenate([part for part in parts if len(part)] or [np.empty((0, 0))])
 

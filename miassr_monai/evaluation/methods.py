@@ -52,15 +52,15 @@ def check_scale(models: Mapping[str, TrainedModel], scale: Scale) -> None:
     Raises:
         ValueError: when one cannot.
     """
-    unequal = not isinstance(scale, float)
+    scales = [scale] if isinstance(scale, float) else list(scale)
     for name, model in models.items():
         largest = getattr(model.network, "max_scale", float("inf"))
-        if max(scale_per_axis(scale, len(scale) if unequal else 1)) > largest:
+        if max(scales) > largest:
             raise ValueError(
                 f"the method {name!r} can do scales up to {largest:g} only, not {format_scale(scale)}: leave the scale "
                 "or the method out."
             )
-        if unequal and not getattr(model.network, "anisotropic", False):
+        if len(scales) > 1 and not getattr(model.network, "anisotropic", False):
             raise ValueError(
                 f"the method {name!r} cannot do a scale such as {format_scale(scale)}, of another size along each "
                 "axis: leave the scale or the method out."

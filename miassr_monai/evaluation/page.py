@@ -75,7 +75,7 @@ def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
 def cells(values: Mapping[str, Record | None], methods: Sequence[str], measure: str) -> list[Record]:
     """One cell a method: mean and interval as text, and whether it is the best."""
     _, digits, best = MEASURES.get(measure, (measure, *OTHER))
-    means = {method: values[method]["mean"] for method in methods if values.get(method)}
+    means = {method: found["mean"] for method in methods if (found := values.get(method))}
     finite = {method: mean for method, mean in means.items() if not math.isnan(mean)}
     # The farther from the best, the larger.
     distance = {"high": lambda mean: -mean, "low": lambda mean: mean}.get(best, lambda mean: abs(mean - best))

@@ -74,10 +74,10 @@ class ScoredVolume:
     def scores(self, method: str) -> Iterator[dict[str, float]]:
         """The measures of each slice of a method, a few slices at a time."""
         consistency = iter(self.consistency(method))
-        in_plane = self.scale if isinstance(self.scale, float) else self.scale[:2]
+        rows, columns, *_ = (self.scale,) * 2 if isinstance(self.scale, float) else self.scale
         images = self.slices[method], self.slices["truth"], self.mask
-        for chunk in zip(*(part.split(CHUNK) for part in images), strict=True):
-            scores = slice_scores(*chunk, in_plane)
+        for fine, truth, mask in zip(*(part.split(CHUNK) for part in images), strict=True):
+            scores = slice_scores(fine, truth, mask, (rows, columns))
             for values in zip(*(column.tolist() for column in scores.values()), strict=True):
                 found = dict(zip(scores, values, strict=True), consistency=next(consistency))
                 yield {measure: found[measure] for measure in SLICE_MEASURES}

@@ -107,10 +107,10 @@ class SuperResolutionInferer(Inferer):
         jobs = self._plan(groups, scales, getattr(network, "halo", None))
         shown = jobs if self.progress is None else self.progress(jobs, total=len(jobs))
         size = [upscaled_size(n, s) for n, s in zip(groups.shape[3:], scales, strict=True)]
-        fine: torch.Tensor | None = None
+        fine = places = data.new_empty(0)
         for job in shown:
             part = self._run(job, lambda images, **place: network(images, *args, scale=scale, **kwargs, **place))
-            if fine is None:
+            if fine.numel() == 0:
                 # The results are put in their place at once: a list of them would double the memory.
                 shape = [len(data), part.size(1), *size]
                 if by_slices:

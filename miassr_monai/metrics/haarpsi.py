@@ -55,7 +55,8 @@ def haar_similarity(prediction: torch.Tensor, truth: torch.Tensor, c: float = C)
             "(N, 1, H, W), at least 16 x 16."
         )
     fine, middle, coarse = zip(three_scales(prediction), three_scales(truth), strict=True)
-    similarity = sum((2 * a * b + c) / (a.square() + b.square() + c) for a, b in (fine, middle)) / 2
+    similar = [(2 * a * b + c) / (a.square() + b.square() + c) for a, b in (fine, middle)]
+    similarity = (similar[0] + similar[1]) / 2
     return similarity, torch.maximum(*coarse)
 
 

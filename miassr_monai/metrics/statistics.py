@@ -28,12 +28,12 @@ def bootstrap_interval(values: Sequence[float], *, confidence: float = 0.95, see
     Returns:
         Lower and upper limit; NaN for fewer than two subjects.
     """
-    values = np.asarray(values, dtype=np.float64)
-    if len(values) < 2:
+    numbers = np.asarray(values, dtype=np.float64)
+    if len(numbers) < 2:
         return math.nan, math.nan
     generator = np.random.default_rng(seed)
     result = stats.bootstrap(
-        (values,), np.mean, confidence_level=confidence, n_resamples=RESAMPLES, method="percentile", rng=generator
+        (numbers,), np.mean, confidence_level=confidence, n_resamples=RESAMPLES, method="percentile", rng=generator
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
@@ -59,7 +59,7 @@ def paired_tests(values: Mapping[str, Mapping[str, float]]) -> list[dict[str, An
         its ``lower`` and ``upper`` 95 % limits, ``better`` (subjects where the second is larger), ``p`` and ``p_holm``;
         these are ``None`` with fewer than 6 subjects, where no result can be significant.
     """
-    tests = []
+    tests: list[dict[str, Any]] = []
     for first, second in combinations(values, 2):
         subjects = sorted(set(values[first]) & set(values[second]))
         differences = np.array([values[second][s] - values[first][s] for s in subjects])
@@ -81,6 +81,6 @@ def paired_tests(values: Mapping[str, Mapping[str, float]]) -> list[dict[str, An
             }
         )
     tested = [test for test in tests if test["p"] is not None]
-    for test, p in zip(tested, holm([test["p"] for test in tested]), strict=True):
+    for test, p in zip(tested, holm([float(test["p"]) for test in tested]), strict=True):
         test["p_holm"] = p
     return tests

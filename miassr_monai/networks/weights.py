@@ -90,6 +90,7 @@ def construct(definition: Mapping[str, Any]) -> Network:
 
 def subclasses(cls: type) -> Iterator[type]:
     """All classes that are derived from one."""
+    derived: type
     for derived in cls.__subclasses__():
         yield derived
         yield from subclasses(derived)

@@ -68,7 +68,7 @@ def load_model(
         raise ValueError(f"the device {str(device)!r} cannot be used here: give another, such as 'cpu'.") from error
     if isinstance(source, nn.Module):
         return TrainedModel(source.to(device).eval(), type(source).__name__)
-    if source in BASELINES:
+    if isinstance(source, str) and source in BASELINES:
         return TrainedModel(BASELINES[source](), source)
     path, metadata = find_model(source)
     network = load_network(path)

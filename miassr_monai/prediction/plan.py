@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from miassr_monai.geometry import upscaled_size
 from miassr_monai.prediction.model import TrainedModel
 
 __all__ = ["Plan", "check_request", "make_plan", "warnings_of"]
+
+Number = TypeVar("Number", int, float)
 
 MAX_SCALE = 8.0
 # Spacings that differ by less than this part count as equal: headers are rounded.
@@ -89,23 +91,23 @@ def plane_across(affine: torch.Tensor, axis: int) -> str:
 
 def check_request(
     scale: float | Sequence[float] | None, spacing: float | Sequence[float] | None
-) -> tuple[list[float] | None, list[float] | None]:
-    """The numbers of a scale or a spacing, whichever is given.
+) -> tuple[str, list[float]]:
+    """Which of a scale and a spacing is given, and its numbers.
 
     Raises:
         ValueError: when not one of the two is given, it is not one to three numbers, or these are out of their range.
     """
-    if (scale is None) == (spacing is None):
-        raise ValueError("give a scale or a spacing, one of the two.")
-    if spacing is not None:
+    if spacing is not None and scale is None:
         wanted = as_numbers(spacing, "spacing")
         if min(wanted) <= 0:
             raise ValueError(f"the spacing must be above 0 mm, got {spacing}.")
-        return None, wanted
+        return "spacing", wanted
+    if scale is None or spacing is not None:
+        raise ValueError("give a scale or a spacing, one of the two.")
     values = as_numbers(scale, "scale")
     if not all(1 - TOLERANCE < value <= MAX_SCALE for value in values):
         raise ValueError(f"the scale must be in [1, {MAX_SCALE:g}] along each axis, got {scale}.")
-    return values, None
+    return "scale", values
 
 
 def make_plan(
@@ -126,18 +128,18 @@ def make_plan(
     Raises:
         ValueError: when not one of ``scale`` and ``spacing`` is given, or what is given cannot be done.
     """
-    scales, spacings = check_request(scale, spacing)
+    given, values = check_request(scale, spacing)
     unit = MILLIMETRES.get(int(volume.meta.get("xyzt_units", 0)) % 8, 1.0)
-    steps = tuple(float(step) * unit for step in volume.pixdim)
-    shape = volume.shape[1:]
+    steps = in_three(float(step) * unit for step in volume.pixdim)
+    shape = in_three(volume.shape[1:])
     axis = find_slice_axis(shape, steps) if slice_axis is None else slice_axis
     if axis not in range(-3, 3):
         raise ValueError(f"slice_axis must be 0, 1 or 2, got {axis}.")
     axis %= 3
-    if scales is not None:
-        factors = [scales[0] if a != axis else 1.0 for a in range(3)] if len(scales) == 1 else pad(scales, axis, 1.0)
+    if given == "scale":
+        factors = [values[0] if a != axis else 1.0 for a in range(3)] if len(values) == 1 else pad(values, axis, 1.0)
     else:
-        wanted = spacings * 3 if len(spacings) == 1 else pad(spacings, axis, steps[axis])
+        wanted = values * 3 if len(values) == 1 else pad(values, axis, steps[axis])
         factors = [1.0 if n == 1 else step / w for n, step, w in zip(shape, steps, wanted, strict=True)]
         # Spacings in a slice that are equal but for rounding are meant to have one scale, which every network can do.
         first, second = (a for a in range(3) if a != axis)
@@ -147,7 +149,13 @@ def make_plan(
     check_factors(factors, steps, spacing)
     if any(f > 1 and n == 1 for f, n in zip(factors, shape, strict=True)):
         raise ValueError("an axis with one sample cannot be super-resolved: give it the scale 1.")
-    return Plan(tuple(factors), axis, steps, tuple(shape), plane_across(volume.affine, axis))
+    return Plan(in_three(factors), axis, steps, shape, plane_across(volume.affine, axis))
+
+
+def in_three(values: Iterable[Number]) -> tuple[Number, Number, Number]:
+    """Three values, one for each axis."""
+    first, second, third = values
+    return first, second, third
 
 
 def as_numbers(value: float | Sequence[float], name: str) -> list[float]:
@@ -203,8 +211,8 @@ def warnings_of(volume: MetaTensor, plan: Plan, model: TrainedModel, window: Seq
     kind = "CT" if by_intensity else modality
     modalities = trained.get("modalities")
     if modalities and kind not in (None, *modalities):
-        shown = "CT, by its intensities," if by_intensity else kind
-        found.append(f"the image is {shown} and the model was trained on {' and '.join(modalities)}.")
+        named = "CT, by its intensities," if by_intensity else kind
+        found.append(f"the image is {named} and the model was trained on {' and '.join(modalities)}.")
     if kind == "CT" and window is None:
         found.append("CT without a window: give the Hounsfield units that matter, such as window=(-160, 240).")
     if not getattr(model.network, "anisotropic", False):

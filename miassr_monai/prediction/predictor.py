@@ -293,11 +293,13 @@ def as_volume(image: str | os.PathLike | np.ndarray | torch.Tensor) -> MetaTenso
     if isinstance(image, (str, os.PathLike)):
         return load_volume(image)
     if isinstance(image, MetaTensor):
-        data, meta = image.as_tensor(), dict(image.meta)
+        content: Any = image.as_tensor()
+        meta = dict(image.meta)
     else:
         # NumPy, because PyTorch takes neither flipped arrays nor those of another byte order.
-        data, meta = image if torch.is_tensor(image) else np.ascontiguousarray(image, np.float32), None
-    data = torch.as_tensor(data).detach().to(device="cpu", dtype=torch.float32)
+        content = image if torch.is_tensor(image) else np.ascontiguousarray(image, np.float32)
+        meta = None
+    data = torch.as_tensor(content).detach().to(device="cpu", dtype=torch.float32)
     shape = tuple(data.shape)
     if len(shape) not in (3, 4) or (len(shape) == 3 and shape[0] > MAX_CHANNELS):
         raise ValueError(
