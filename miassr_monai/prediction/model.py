@@ -80,10 +80,9 @@ def load_models(
     sources: Mapping[str, str | os.PathLike | nn.Module | None], device: str | torch.device | None = None
 ) -> dict[str, TrainedModel]:
     """Load several models by name, see :func:`load_model`; baselines work on volumes where all others do."""
-    trained = {name: load_model(source, device) for name, source in sources.items() if source not in BASELINES}
+    baselines = {name: source for name, source in sources.items() if isinstance(source, str) and source in BASELINES}
+    trained = {name: load_model(source, device) for name, source in sources.items() if name not in baselines}
     seen = {getattr(model.network, "spatial_dims", 2) for model in trained.values()}
     spatial_dims = 3 if seen == {3} else 2
-    return {
-        name: trained[name] if name in trained else TrainedModel(BASELINES[source](spatial_dims), source)
-        for name, source in sources.items()
-    }
+    made = {name: TrainedModel(BASELINES[source](spatial_dims), source) for name, source in baselines.items()}
+    return {name: (trained | made)[name] for name in sources}
