@@ -56,7 +56,7 @@ class Evaluation:
         degradations: by name; the first is the one that most of the report is about.
         training: items that the models were trained on, none of whose subjects may be tested.
         distances: distances between sets of images, and why there are no others; see :func:`feature_distances`.
-        picture_scales: which scales to show.
+        picture_scales: which scales to show; 2, 4 and those that are unequal along the axes unless given.
         slice_step: take every so many slices only; volumes are super-resolved whole all the same.
         protocol: what else was set, for the report; whatever changes results belongs here.
 
@@ -78,7 +78,7 @@ class Evaluation:
         *,
         training: Sequence[Mapping[str, str]] = (),
         distances: tuple[Mapping[str, FeatureDistance], Mapping[str, str]] = ({}, {}),
-        picture_scales: Sequence[Scale] = (2.0, 4.0),
+        picture_scales: Sequence[Scale] | None = None,
         slice_step: int = 1,
         protocol: Mapping[str, Any] | None = None,
     ) -> None:
@@ -96,11 +96,15 @@ class Evaluation:
         self.items = list(datalist)
         self.models = dict(models)
         self.spatial_dims = spatial_dims_of(models)
-        self.scales = list(dict.fromkeys(evaluated_scale(scale, self.spatial_dims) for scale in scales))
+        chosen = dict.fromkeys(evaluated_scale(scale, self.spatial_dims) for scale in scales)
+        # Numbers come in their order, and before others.
+        self.scales = sorted(chosen, key=lambda scale: scale if isinstance(scale, float) else math.inf)
         for scale in self.scales:
             check_scale(models, scale)
         self.degradations = dict(degradations)
         self.distances, self.left_out = dict(distances[0]), dict(distances[1])
+        if picture_scales is None:
+            picture_scales = [2.0, 4.0, *(scale for scale in self.scales if not isinstance(scale, float))]
         self.picture_scales = [scale for scale in self.scales if scale in picture_scales] or self.scales[-1:]
         self.slice_step = slice_step
         self.volumes = volume_names(self.items)

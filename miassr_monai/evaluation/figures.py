@@ -41,7 +41,7 @@ def draw_curves(summary: Sequence[Record], measures: Sequence[tuple[str, str]]) 
     # An axes for each kind of scale that there is, as wide as it has scales.
     kinds = [kind for kind in (list(equal), unequal) if kind]
     shares = [2 + len(kind) for kind in kinds]
-    figure = Figure(figsize=((3.4 + 0.2 * len(texts)) * len(measures), 3.3), layout="constrained")
+    figure = Figure(figsize=((3.4 + 0.2 * len(texts)) * len(measures), 3.6), layout="constrained")
     for part, (measure, title) in zip(figure.subfigures(1, len(measures), squeeze=False)[0], measures, strict=True):
         axes = part.subplots(1, len(kinds), sharey=True, squeeze=False, width_ratios=shares)[0]
         for axis, kind in zip(axes, kinds, strict=True):
@@ -52,8 +52,9 @@ def draw_curves(summary: Sequence[Record], measures: Sequence[tuple[str, str]]) 
                 draw_lines(axis, rows, equal)
             axis.grid(alpha=0.3)
             axis.spines[["top", "right"]].set_visible(False)
-        axes[0].set_title(title)
-    figure.axes[0].legend(frameon=False)
+        part.suptitle(title)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=len(labels))
     text = io.StringIO()
     # Reproducible names and text that stays text.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):

@@ -377,6 +377,12 @@ def test_without_a_wanted_scale_the_last_one_is_shown(case):
     assert Evaluation(**case).picture_scales == [2.0]
 
 
+def test_scales_come_in_their_order_and_unequal_ones_are_shown(case):
+    evaluation = Evaluation(**case | {"scales": [4, (1, 3), 2.0, (1, 2), 2.5]})
+    assert evaluation.scales == [2.0, 2.5, 4.0, (1.0, 3.0), (1.0, 2.0)]
+    assert evaluation.picture_scales == [2.0, 4.0, (1.0, 3.0), (1.0, 2.0)]
+
+
 def test_the_protocol_says_what_was_compared(case):
     protocol = Evaluation(**case, protocol={"axcodes": "RAS"}, training=[{"image": "/elsewhere/x.nii"}] * 3).protocol
     assert protocol == {

@@ -94,10 +94,10 @@ def points(svg, colour):
 def test_the_curves_are_the_means_by_scale(summary):
     svg = draw_curves(summary, MEASURES)
     first, second = points(svg, "#767676"), points(svg, "#0072b2")
-    # The legend, which is in the first axes, has a marker too.
+    # The legend, which comes last, has a marker too.
     for method, means in ((first, [30, 24, 20]), (second, [32, 26, 20])):
         assert len(method) == 2 * 3 + 1
-        for curve in (method[:3], method[-3:]):
+        for curve in (method[:3], method[3:6]):
             steps = np.diff(curve, axis=0)
             assert steps[1, 0] / steps[0, 0] == pytest.approx(1.5 / 0.5, rel=1e-3)
             assert steps[1, 1] / steps[0, 1] == pytest.approx((means[2] - means[1]) / (means[1] - means[0]), rel=1e-3)
@@ -127,18 +127,18 @@ def test_scales_that_are_no_numbers_have_an_axis_of_their_own(mixed):
     words = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
     assert words.index("2") < words.index("4") < words.index("1x2") < words.index("1x3")
     assert {"scale", "scale along each axis"} <= set(words)
-    # One marker a scale, and that of the legend, which stands in the first axes.
+    # One marker a scale, and that of the legend, which comes last.
     first, second = points(svg, "#767676"), points(svg, "#0072b2")
     assert len(first) == len(second) == 5
-    lines, marks = first[:2], first[-2:]
+    lines, marks, others = first[:2], first[2:4], second[2:4]
     assert lines[0, 0] < lines[1, 0] < marks[0, 0] < marks[1, 0]
     # One axis of the measure for all: 30, 20 and 26, 22 decibels.
     assert (marks[0, 1] - lines[0, 1]) / (lines[1, 1] - lines[0, 1]) == pytest.approx(0.4, rel=1e-3)
     assert (marks[1, 1] - lines[0, 1]) / (lines[1, 1] - lines[0, 1]) == pytest.approx(0.8, rel=1e-3)
     # The methods stand side by side, within the scale's place.
-    shifts = second[-2:, 0] - marks[:, 0]
+    shifts = others[:, 0] - marks[:, 0]
     assert shifts == pytest.approx([shifts[0]] * 2) and 0 < shifts[0] < (marks[1, 0] - marks[0, 0]) / 2
-    assert (second[-2:, 1] < marks[:, 1]).all()
+    assert (others[:, 1] < marks[:, 1]).all()
 
 
 @pytest.mark.parametrize("unequal", [False, True])
