@@ -11,6 +11,7 @@ import torch
 from monai.data.utils import orientation_ras_lps
 from monai.utils import optional_import
 
+from miassr_monai.data.nifti import MILLIMETRES, SCANNER
 from miassr_monai.volume_files import VolumeError, slices_in
 
 __all__ = ["itk_dtype", "load_series"]
@@ -60,7 +61,7 @@ def load_series(folder: Path) -> tuple[torch.Tensor, np.ndarray, dict[str, Any]]
 
     Returns:
         Rescaled float32 values ``(1, columns, rows, slices)``; the affine ``(4, 4)`` in RAS and mm, with the shear of a
-        tilted gantry; the ``modality`` and ``original_dtype``.
+        tilted gantry; the ``modality``, ``original_dtype`` and NIfTI's ``xyzt_units`` and ``sform_code``.
 
     Raises:
         FileNotFoundError: when the folder holds no DICOM file.
@@ -81,7 +82,8 @@ def load_series(folder: Path) -> tuple[torch.Tensor, np.ndarray, dict[str, Any]]
     affine[:3, 2] = slice_step(folder, positions, normal) if len(slices) > 1 else normal * slice_thickness(first)
     affine[:3, 3] = positions[0]
     data = np.concatenate([read_pixels(s.path) for s in slices])
-    meta = {"original_dtype": first.dtype} | ({"modality": first.modality} if first.modality else {})
+    meta = {"original_dtype": first.dtype, "xyzt_units": MILLIMETRES, "sform_code": SCANNER}
+    meta |= {"modality": first.modality} if first.modality else {}
     return torch.from_numpy(data.T[None]), orientation_ras_lps(affine), meta
 
 

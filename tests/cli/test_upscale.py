@@ -1,5 +1,4 @@
 import errno
-import importlib.util
 import json
 import multiprocessing
 import os
@@ -14,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import volumes
 from PIL import Image
 
 from miassr_monai import Predictor
@@ -343,41 +343,30 @@ def test_a_folder_of_one_volume_is_a_folder(folder, write_volume, files):
     assert len(json.loads(Path("r.json").read_text())) == 1
 
 
-def load_tests(name):
-    """A file of tests, for the files that it writes."""
-    path = Path(__file__).parents[1] / f"data/test_{name}.py"
-    spec = importlib.util.spec_from_file_location(f"{name}_files", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_a_dicom_series_is_read_and_its_patient_not_told(folder, capsys):
     pytest.importorskip("itk")
-    dicom = load_tests("dicom")
-    pixels = dicom.write_series(folder / "series", shape=(8, 9), sop=dicom.CT)
+    pixels = volumes.write_series(folder / "series", shape=(8, 9), sop=volumes.CT)
     assert upscale("series", "out.nii.gz", *BICUBIC, "--report", "r.json") == 0
     err = capsys.readouterr().err
     assert err.startswith("miassr: warning: CT without a window") and err.count("\n") == 1
     saved = nib.load("out.nii.gz")
     assert saved.shape == (18, 16, 4)
     # The corners of the volume, which super-resolution keeps, in RAS.
-    corner = dicom.ORIGIN - (dicom.ROW * dicom.BETWEEN_COLUMNS + dicom.COLUMN * dicom.BETWEEN_ROWS) / 2
+    corner = volumes.FIRST_PIXEL - (volumes.ROW * volumes.BETWEEN_COLUMNS + volumes.COLUMN * volumes.BETWEEN_ROWS) / 2
     np.testing.assert_allclose(saved.affine @ (-0.5, -0.5, 0, 1), (*(corner * (-1, -1, 1)), 1), rtol=0, atol=1e-4)
     assert abs(saved.get_fdata().mean() - pixels.mean()) < 5
     content = Path("out.nii.gz").read_bytes(), nib.load("out.nii.gz").header.binaryblock
     text = Path("r.json").read_text()
-    assert not any(value in text or any(value.encode() in c for c in content) for value in dicom.PRIVATE)
+    assert not any(value in text or any(value.encode() in c for c in content) for value in volumes.PRIVATE)
     assert str(folder) not in text and json.loads(text)["input_file"] == "series"
 
 
 def test_a_folder_of_series_and_nrrd_files_is_a_folder_of_volumes(folder, files):
     pytest.importorskip("itk")
-    dicom, volume = (load_tests(name) for name in ("dicom", "volume"))
     (folder / "all/deep").mkdir(parents=True)
-    first = dicom.write_series(folder / "all/one", shape=(8, 9))
-    dicom.write_series(folder / "all/deep/two", shape=(7, 9))
-    volume.write_nrrd(folder / "all/a.nrrd")
+    first = volumes.write_series(folder / "all/one", shape=(8, 9))
+    volumes.write_series(folder / "all/deep/two", shape=(7, 9))
+    volumes.write_nrrd(folder / "all/a.nrrd")
     assert upscale("all", "results", *BICUBIC, "--quiet") == 0
     assert files(folder / "results") == {"one.nii.gz", "deep/two.nii.gz", "a.nii.gz"}
     assert upscale("all/one", "one.nii.gz", *BICUBIC, "--quiet") == 0

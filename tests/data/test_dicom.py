@@ -3,89 +3,42 @@ import struct
 import numpy as np
 import pytest
 import torch
+from volumes import (
+    BETWEEN_COLUMNS,
+    BETWEEN_ROWS,
+    COLOURS,
+    COLUMN,
+    CT,
+    ENHANCED_MR,
+    FIRST_PIXEL,
+    FRAMES,
+    GAP,
+    INTERCEPT,
+    MODALITY,
+    MR,
+    NORMAL,
+    NUMBER,
+    ORIENTATION,
+    PIXEL_SPACING,
+    PIXELS,
+    PLANAR,
+    POSITION,
+    PRIVATE,
+    ROW,
+    RUN_LENGTH,
+    SAMPLES,
+    SERIES,
+    SLOPE,
+    THICKNESS,
+    TYPE,
+    write_series,
+    write_slice,
+)
 
 from miassr_monai.data import VolumeError, load_volume, save_volume
 
 pytest.importorskip("itk")
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
-
-MR, CT, ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4.1"
-PLAIN, RUN_LENGTH = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
-TYPE, SOP, UID, MODALITY, SERIES, NUMBER = (8, 8), (8, 0x16), (8, 0x18), (8, 0x60), (0x20, 0xE), (0x20, 0x11)
-THICKNESS, POSITION, ORIENTATION = (0x18, 0x50), (0x20, 0x32), (0x20, 0x37)
-SAMPLES, COLOURS, PLANAR, FRAMES = (0x28, 2), (0x28, 4), (0x28, 6), (0x28, 8)
-SPACING, INTERCEPT, SLOPE, PIXELS = (0x28, 0x30), (0x28, 0x1052), (0x28, 0x1053), (0x7FE0, 0x10)
-PRIVATE = ("Doe^Jane", "PAT-4711", "19700131", "20200131")
-
-# Geometry in LPS, as DICOM has it: along a row, along a column, from slice to slice; all in mm.
-ROW, COLUMN, NORMAL = np.array([[0.8, 0.6, 0.0], [-0.36, 0.48, 0.8], [0.48, -0.64, 0.6]])
-BETWEEN_ROWS, BETWEEN_COLUMNS, GAP = 0.5, 0.7, 2.5
-ORIGIN = np.array([10.0, -20.0, 30.0])
-
-
-def element(tag, vr, value):
-    """One data element, explicit little endian."""
-    if isinstance(value, str):
-        value = value.encode()
-    elif isinstance(value, int):
-        value = struct.pack("<I" if vr == "UL" else "<H", value)
-    elif isinstance(value, (list, np.ndarray)) and vr == "DS":
-        value = "\\".join(f"{number:.8g}" for number in value).encode()
-    value += (b"\0" if vr in ("UI", "OW") else b" ") * (len(value) % 2)
-    # Pixels in bytes are the compressed ones, whose length is left open.
-    size = 0xFFFFFFFF if (tag, vr) == (PIXELS, "OB") else len(value)
-    length = struct.pack("<HI", 0, size) if vr in ("OB", "OW") else struct.pack("<H", size)
-    return struct.pack("<HH", *tag) + vr.encode() + length + value
-
-
-def write_slice(
-    path, pixels, position=ORIGIN, axes=(ROW, COLUMN), sop=MR, series="1.2.3.456789", syntax=PLAIN, changes=()
-):
-    """Write a DICOM file by the letter of the standard; ``changes`` adds elements, or takes them out if None."""
-    name, number, birth, date = PRIVATE
-    rows, columns = pixels.shape[:2]
-    bits = pixels.itemsize * 8
-    uid = f"{series}.1"
-    elements = {
-        SOP: ("UI", sop),
-        UID: ("UI", uid),
-        (8, 0x20): ("DA", date),
-        MODALITY: ("CS", "CT" if sop == CT else "MR"),
-        (0x10, 0x10): ("PN", name),
-        (0x10, 0x20): ("LO", number),
-        (0x10, 0x30): ("DA", birth),
-        THICKNESS: ("DS", "9.0"),
-        (0x20, 0xD): ("UI", "1.2.3"),
-        SERIES: ("UI", series),
-        NUMBER: ("IS", "3"),
-        POSITION: ("DS", position),
-        ORIENTATION: ("DS", [*axes[0], *axes[1]]),
-        SAMPLES: ("US", 1),
-        COLOURS: ("CS", "MONOCHROME2"),
-        (0x28, 0x10): ("US", rows),
-        (0x28, 0x11): ("US", columns),
-        SPACING: ("DS", [BETWEEN_ROWS, BETWEEN_COLUMNS]),
-        (0x28, 0x100): ("US", bits),
-        (0x28, 0x101): ("US", bits),
-        (0x28, 0x102): ("US", bits - 1),
-        (0x28, 0x103): ("US", int(pixels.dtype.kind == "i")),
-        PIXELS: ("OW", pixels.tobytes()),
-    }
-    elements = {tag: pair for tag, pair in (elements | dict(changes)).items() if pair is not None}
-    group = element((2, 1), "OB", b"\0\1") + element((2, 2), "UI", sop) + element((2, 3), "UI", uid)
-    group += element((2, 0x10), "UI", syntax) + element((2, 0x12), "UI", "1.2.3")
-    body = b"".join(element(tag, *elements[tag]) for tag in sorted(elements))
-    path.write_bytes(bytes(128) + b"DICM" + element((2, 0), "UL", len(group)) + group + body)
-
-
-def write_series(folder, slices=4, shape=(3, 5), step=GAP * NORMAL, leave_out=(), **kwargs):
-    """Write slices whose names are not in the order of their positions; their pixels, slices first."""
-    folder.mkdir(exist_ok=True)
-    pixels = np.random.default_rng(0).integers(0, 1000, (slices, *shape)).astype("<i2")
-    for k in range(slices):
-        if k not in leave_out:
-            write_slice(folder / f"IM{(3 * k + 1) % slices}", pixels[k], ORIGIN + k * step, **kwargs)
-    return pixels
 
 
 def refusal(folder):
@@ -112,7 +65,7 @@ def test_every_voxel_has_its_value_and_place(tmp_path, axes, tilt):
     assert volume.dtype == torch.float32 and volume.affine.dtype == torch.float64
     assert volume.shape == (1, 5, 3, 4)
     for column, row, k in ((0, 0, 0), (4, 0, 0), (0, 2, 1), (3, 1, 3)):
-        place = ORIGIN + column * BETWEEN_COLUMNS * axes[0] + row * BETWEEN_ROWS * axes[1] + k * step
+        place = FIRST_PIXEL + column * BETWEEN_COLUMNS * axes[0] + row * BETWEEN_ROWS * axes[1] + k * step
         world = volume.affine.numpy() @ (column, row, k, 1)
         np.testing.assert_allclose(world, (-place[0], -place[1], place[2], 1), rtol=0, atol=1e-4)
         assert volume[0, column, row, k] == pixels[k, row, column]
@@ -122,7 +75,7 @@ def test_slices_that_descend_in_their_files_ascend_in_the_volume(tmp_path):
     pixels = write_series(tmp_path, step=-GAP * NORMAL)
     volume = load_volume(tmp_path)
     np.testing.assert_array_equal(volume[0], pixels[::-1].T)
-    lowest = ORIGIN - 3 * GAP * NORMAL
+    lowest = FIRST_PIXEL - 3 * GAP * NORMAL
     np.testing.assert_allclose(volume.affine[:3, 3], lowest * [-1, -1, 1], rtol=0, atol=1e-4)
 
 
@@ -136,7 +89,7 @@ def test_each_slice_has_a_scale_of_its_own(tmp_path):
     for k, slope in enumerate((1, 2.5, 4)):
         pixels = np.arange(15, dtype="<i2").reshape(3, 5)
         changes = {SLOPE: ("DS", str(slope)), INTERCEPT: ("DS", "0")}
-        write_slice(tmp_path / f"{k}", pixels, ORIGIN + k * GAP * NORMAL, changes=changes)
+        write_slice(tmp_path / f"{k}", pixels, FIRST_PIXEL + k * GAP * NORMAL, changes=changes)
     volume = load_volume(tmp_path)
     np.testing.assert_array_equal(volume[0, 4, 2], [14, 35, 56])
 
@@ -231,7 +184,7 @@ def test_positions_may_be_rounded_but_not_moved(tmp_path):
 
 def test_two_slices_at_one_position_are_refused(tmp_path):
     write_series(tmp_path)
-    write_slice(tmp_path / "echo", np.zeros((3, 5), "<i2"), ORIGIN + GAP * NORMAL)
+    write_slice(tmp_path / "echo", np.zeros((3, 5), "<i2"), FIRST_PIXEL + GAP * NORMAL)
     assert "several slices at one position" in refusal(tmp_path)
 
 
@@ -239,13 +192,13 @@ def test_two_slices_at_one_position_are_refused(tmp_path):
     "named, shape, kwargs",
     [
         ("size", (4, 5), {}),
-        ("pixel spacing", (3, 5), {"changes": {SPACING: ("DS", [0.5, 0.71])}}),
+        ("pixel spacing", (3, 5), {"changes": {PIXEL_SPACING: ("DS", [0.5, 0.71])}}),
         ("orientation", (3, 5), {"axes": (COLUMN, NORMAL)}),
     ],
 )
 def test_slices_of_several_kinds_are_refused(tmp_path, named, shape, kwargs):
     write_series(tmp_path)
-    write_slice(tmp_path / "x", np.zeros(shape, "<i2"), ORIGIN + 4 * GAP * NORMAL, **kwargs)
+    write_slice(tmp_path / "x", np.zeros(shape, "<i2"), FIRST_PIXEL + 4 * GAP * NORMAL, **kwargs)
     assert f"differ in {named}: leave only those of one stack" in refusal(tmp_path)
 
 
@@ -264,12 +217,12 @@ def test_a_slice_whose_pixels_cannot_be_decoded_is_named(tmp_path):
     fragments = b"".join(struct.pack("<HHI", 0xFFFE, item, len(part)) + part for item, part in parts)
     changes = {PIXELS: ("OB", fragments)}
     write_slice(
-        tmp_path / "IM2", np.zeros((3, 5), "<i2"), ORIGIN + 3 * GAP * NORMAL, syntax=RUN_LENGTH, changes=changes
+        tmp_path / "IM2", np.zeros((3, 5), "<i2"), FIRST_PIXEL + 3 * GAP * NORMAL, syntax=RUN_LENGTH, changes=changes
     )
     assert "IM2 is damaged or compressed" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("tag", [POSITION, ORIENTATION, SPACING])
+@pytest.mark.parametrize("tag", [POSITION, ORIENTATION, PIXEL_SPACING])
 @pytest.mark.parametrize("value", [None, ("DS", "1.0"), ("DS", "a\\b\\c")])
 def test_a_slice_without_a_place_is_refused(tmp_path, tag, value):
     write_series(tmp_path, changes={tag: value})
@@ -278,7 +231,7 @@ def test_a_slice_without_a_place_is_refused(tmp_path, tag, value):
 
 @pytest.mark.parametrize("spacing, shown", [([0, 0.7], "0 x 0.7"), ([0.5, -0.7], "0.5 x -0.7")])
 def test_a_spacing_that_is_not_positive_is_refused(tmp_path, spacing, shown):
-    write_series(tmp_path, changes={SPACING: ("DS", spacing)})
+    write_series(tmp_path, changes={PIXEL_SPACING: ("DS", spacing)})
     assert f"pixel spacing {shown}, which must be positive" in refusal(tmp_path)
 
 
@@ -309,3 +262,27 @@ def test_a_constant_series_and_values_that_are_too_large_are_refused(tmp_path):
     changes = {SLOPE: ("DS", "1e60"), INTERCEPT: ("DS", "0")}
     write_slice(tmp_path / "x", np.arange(15, dtype="<i2").reshape(3, 5), changes=changes)
     assert "NaN or infinite" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["explicit", "implicit"])
+def test_files_without_a_preamble_are_read(tmp_path, form):
+    pixels = write_series(tmp_path)
+    for path in tmp_path.iterdir():
+        content = path.read_bytes()
+        # After the mark, an element that says how long the group of the file is, which goes with the preamble.
+        (length,) = struct.unpack("<I", content[140:144])
+        body = content[144 + length :]
+        path.write_bytes(body if form == "explicit" else without_kinds(body))
+    np.testing.assert_array_equal(load_volume(tmp_path)[0], pixels.T)
+
+
+def without_kinds(body):
+    """Elements whose kind of value is left out, as the oldest files have them."""
+    parts, start = [], 0
+    while start < len(body):
+        long = body[start + 4 : start + 6] in (b"OB", b"OW")
+        (length,) = struct.unpack_from("<I" if long else "<H", body, start + (8 if long else 6))
+        value = start + (12 if long else 8)
+        parts += [body[start : start + 4], struct.pack("<I", length), body[value : value + length]]
+        start = value + length
+    return b"".join(parts)
