@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ from miassr_monai.files import whole_file
 from miassr_monai.resampling import bicubic_upscale
 
 __all__ = ["draw_preview"]
+
+# Width over height above which a slice is a strip.
+STRIP = 2
+# What the title of a panel needs, in inches.
+TITLE_WIDTH, TITLE_HEIGHT = 2.2, 0.35
+LETTERS_PER_INCH = 13
 
 
 def draw_preview(coarse: MetaTensor, fine: MetaTensor, report: dict[str, Any], path: str | os.PathLike) -> None:
@@ -38,8 +45,13 @@ def draw_preview(coarse: MetaTensor, fine: MetaTensor, report: dict[str, Any], p
     images = {"input": before, "bicubic": bicubic_upscale(before, in_plane)} | {report["model"]["name"]: after}
     low, high = report["intensity_ranges"][0]
     steps = [step for a, step in enumerate(report["input"]["spacing"]) if a != axis]
-    figure = Figure(figsize=(4 * len(images), 4.4), layout="constrained")
-    for axes, (title, image) in zip(figure.subplots(1, len(images)), images.items(), strict=True):
+    width, height = (step * n for step, n in zip(steps, before.shape, strict=True))
+    # A wide strip gets the whole width, and what is compared lies below.
+    layout = (len(images), 1) if width > STRIP * height else (1, len(images))
+    inches = (8 if layout[1] == 1 else 4) / max(width, height)
+    panel = (max(inches * width, TITLE_WIDTH), inches * height + TITLE_HEIGHT)
+    figure = Figure(figsize=(layout[1] * panel[0], layout[0] * panel[1]), layout="constrained")
+    for axes, (title, image) in zip(figure.subplots(*layout), images.items(), strict=True):
         rows, columns = (step * n / m for step, n, m in zip(steps, before.shape, image.shape, strict=True))
         axes.imshow(
             image.T.numpy(),
@@ -50,7 +62,8 @@ def draw_preview(coarse: MetaTensor, fine: MetaTensor, report: dict[str, Any], p
             interpolation="nearest",
             aspect=columns / rows,
         )
-        axes.set_title(f"{title}, {image.shape[0]} x {image.shape[1]}", fontsize=10)
+        text = f"{title}, {image.shape[0]} x {image.shape[1]}"
+        axes.set_title(textwrap.fill(text, int(LETTERS_PER_INCH * panel[0])), fontsize=10)
         axes.set_axis_off()
     with whole_file(Path(path)) as partial:
-        figure.savefig(partial, dpi=150, format="png")
+        figure.savefig(partial, dpi=150, format="png", bbox_inches="tight", pad_inches=0.1)

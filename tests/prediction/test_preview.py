@@ -51,6 +51,20 @@ def test_the_middle_slice_is_drawn_before_and_after(tmp_path, make_network, draw
         assert axes.get_aspect() == pytest.approx(columns / rows)
 
 
+@pytest.mark.parametrize("size, share, lines", [((100, 4), 0.3, 3), ((60, 50), 0.75, 1), ((4, 100), 0.06, 1)])
+def test_the_picture_is_as_large_as_what_it_shows(tmp_path, drawn, size, share, lines):
+    # Below the window nearly everywhere, which is drawn black.
+    coarse = MetaTensor(torch.rand(1, *size, 3))
+    predictor = Predictor("linear", window=(2, 3), consistency=None)
+    fine = predictor(coarse, scale=2)
+    draw_preview(coarse, fine, predictor.report, tmp_path / "p.png")
+    with Image.open(tmp_path / "p.png") as picture:
+        dark = np.asarray(picture.convert("L")) < 128
+    assert dark.mean() > share
+    # The panels of a wide strip lie below one another.
+    assert len(drawn) == 3 and len({round(axes.get_position().y0, 3) for axes in drawn}) == lines
+
+
 def test_an_image_with_two_axes_and_unequal_scales_is_drawn(tmp_path, drawn):
     coarse = MetaTensor(torch.rand(2, 12, 9))
     predictor = Predictor("bicubic", window=(0.2, 0.7))
