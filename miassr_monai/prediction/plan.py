@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.data.utils import to_affine_nd
 
 from miassr_monai.geometry import upscaled_size
 from miassr_monai.prediction.model import TrainedModel
@@ -111,16 +112,16 @@ def check_request(
 
 
 def make_plan(
-    volume: MetaTensor,
+    image: MetaTensor,
     *,
     scale: float | Sequence[float] | None,
     spacing: float | Sequence[float] | None,
     slice_axis: int | None,
 ) -> Plan:
-    """Factors of a volume ``(C, h, w, d)`` for a wanted scale or spacing.
+    """Factors of an image for a wanted scale or spacing.
 
     Args:
-        volume: with its affine.
+        image: ``(C, h, w)``, which is a slice, or ``(C, h, w, d)``, with its affine.
         scale: HR samples per LR sample: one number for the two axes of a slice, or one for each axis.
         spacing: wanted, in mm: one number for all axes, or one for each. An axis of one sample keeps its own.
         slice_axis: spatial axis across the slices; see :func:`find_slice_axis` where it is not given.
@@ -129,9 +130,12 @@ def make_plan(
         ValueError: when not one of ``scale`` and ``spacing`` is given, or what is given cannot be done.
     """
     given, values = check_request(scale, spacing)
-    unit = MILLIMETRES.get(int(volume.meta.get("xyzt_units", 0)) % 8, 1.0)
-    steps = in_three(float(step) * unit for step in volume.pixdim)
-    shape = in_three(volume.shape[1:])
+    unit = MILLIMETRES.get(int(image.meta.get("xyzt_units", 0)) % 8, 1.0)
+    affine = to_affine_nd(3, image.affine)
+    steps = in_three(float(step) * unit for step in affine[:3, :3].norm(dim=0))
+    shape = in_three((*image.shape[1:], 1)[:3])
+    if image.ndim == 3:
+        slice_axis = 2
     axis = find_slice_axis(shape, steps) if slice_axis is None else slice_axis
     if axis not in range(-3, 3):
         raise ValueError(f"slice_axis must be 0, 1 or 2, got {axis}.")
@@ -149,7 +153,7 @@ def make_plan(
     check_factors(factors, steps, spacing)
     if any(f > 1 and n == 1 for f, n in zip(factors, shape, strict=True)):
         raise ValueError("an axis with one sample cannot be super-resolved: give it the scale 1.")
-    return Plan(in_three(factors), axis, steps, shape, plane_across(volume.affine, axis))
+    return Plan(in_three(factors), axis, steps, shape, plane_across(affine, axis))
 
 
 def in_three(values: Iterable[Number]) -> tuple[Number, Number, Number]:
@@ -191,8 +195,8 @@ def within(value: float, low: float, high: float) -> bool:
     return low * (1 - TOLERANCE) <= value <= high * (1 + TOLERANCE)
 
 
-def warnings_of(volume: MetaTensor, plan: Plan, model: TrainedModel, window: Sequence[float] | None) -> list[str]:
-    """What about a volume ``(C, h, w, d)`` and a plan is outside what the model was made for, in sentences."""
+def warnings_of(image: MetaTensor, plan: Plan, model: TrainedModel, window: Sequence[float] | None) -> list[str]:
+    """What about an image and a plan is outside what the model was made for, in sentences."""
     found: list[str] = []
     trained = model.trained_for
     low, high = trained.get("scales", (0.0, float("inf")))
@@ -206,8 +210,8 @@ def warnings_of(volume: MetaTensor, plan: Plan, model: TrainedModel, window: Seq
     if not all(within(step, low, high) for step in made):
         shown = " to ".join(dict.fromkeys(f"{step:.3g}" for step in (min(made), max(made))))
         found.append(f"the spacing made, {shown} mm, is outside that of the training images, {low:g} to {high:g} mm.")
-    modality = volume.meta.get("modality")
-    by_intensity = modality is None and volume.min().item() <= LOWEST_MR
+    modality = image.meta.get("modality")
+    by_intensity = modality is None and image.min().item() <= LOWEST_MR
     kind = "CT" if by_intensity else modality
     modalities = trained.get("modalities")
     if modalities and kind not in (None, *modalities):
@@ -223,7 +227,7 @@ def warnings_of(volume: MetaTensor, plan: Plan, model: TrainedModel, window: Seq
                 "the model has no weights for the axis across the slices: it is upscaled by bicubic interpolation."
             )
     # One voxel is always the highest, which in a small image is a large part.
-    clipped = max((channel == channel.max()).sum().item() - 1 for channel in volume) / volume[0].numel()
+    clipped = max((channel == channel.max()).sum().item() - 1 for channel in image) / image[0].numel()
     if clipped > CLIPPED_SHARE:
         found.append(f"{clipped:.1%} of the voxels have the highest intensity: the image looks clipped.")
     return found

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.data.utils import to_affine_nd
 from monai.utils import look_up_option
 from torch import nn
 
@@ -162,16 +161,10 @@ class Predictor:
         start = time.perf_counter()
         given = as_volume(image)
         dtype = self.dtype if self.dtype != "input" else dtype_of(image, given)
-        data = given.as_tensor()
-        volume = MetaTensor(data if given.ndim == 4 else data.unsqueeze(-1), meta=dict(given.meta))
-        volume.affine = to_affine_nd(3, given.affine)
-        plan = make_plan(volume, scale=scale, spacing=spacing, slice_axis=2 if given.ndim == 3 else self.slice_axis)
-        found = self.check(volume, plan)
-        fine, ranges, rmse = self.run(volume.as_tensor(), plan)
-        fine = cast_voxels(fine, dtype)
-        result = MetaTensor(fine.squeeze(-1) if given.ndim == 3 else fine, meta=dict(given.meta))
-        result.affine = zoomed_affine(given.affine, plan.factors[: given.affine.shape[-1] - 1])
-        result.meta.update(grid_meta(result))
+        plan = make_plan(given, scale=scale, spacing=spacing, slice_axis=self.slice_axis)
+        found = self.check(given, plan)
+        fine, ranges, rmse = self.run(given.as_tensor().reshape(-1, *plan.shape), plan)
+        result = on_fine_grid(cast_voxels(fine, dtype), given, plan)
         self.report = make_report(
             given,
             result,
@@ -190,14 +183,14 @@ class Predictor:
         """Channels that the network sees together."""
         return getattr(self.model.network, "in_channels", 1)
 
-    def check(self, volume: MetaTensor, plan: Plan) -> list[str]:
+    def check(self, image: MetaTensor, plan: Plan) -> list[str]:
         """Refuse what the network cannot do, and warn the caller of :meth:`__call__` of what it was not made for."""
-        if volume.shape[0] % self.channels:
-            raise ValueError(f"the model needs {self.channels} channels, but the image has {volume.shape[0]}.")
-        low, high = (value.item() for value in volume.as_tensor().aminmax())
+        if image.shape[0] % self.channels:
+            raise ValueError(f"the model needs {self.channels} channels, but the image has {image.shape[0]}.")
+        low, high = (value.item() for value in image.as_tensor().aminmax())
         if high - low > MAX_SPAN:
             raise ValueError(f"the intensities, {low:.3g} to {high:.3g}, are too large to compute with: divide them.")
-        found = [*warnings_of(volume, plan, self.model, self.window), *check_memory(volume.size(0), plan)]
+        found = [*warnings_of(image, plan, self.model, self.window), *check_memory(image.size(0), plan)]
         if found and self.strict:
             raise ValueError(found[0])
         for message in found:
@@ -309,6 +302,14 @@ def as_volume(image: str | os.PathLike | np.ndarray | torch.Tensor) -> MetaTenso
     if data.numel() == 0:
         raise ValueError(f"the image has an axis of size 0, its shape is {shape}.")
     return MetaTensor(data, meta=meta)
+
+
+def on_fine_grid(fine: torch.Tensor, source: MetaTensor, plan: Plan) -> MetaTensor:
+    """A result ``(C, h, w, d)`` with the axes and ``meta`` of what it was made from, and the finer grid's affine."""
+    result = MetaTensor(fine.squeeze(-1) if source.ndim == 3 else fine, meta=dict(source.meta))
+    result.affine = zoomed_affine(source.affine, plan.factors[: source.affine.shape[-1] - 1])
+    result.meta.update(grid_meta(result))
+    return result
 
 
 def grid_meta(image: MetaTensor) -> dict[str, Any]:

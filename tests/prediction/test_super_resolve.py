@@ -197,3 +197,37 @@ def test_without_metadata_it_gives_a_tensor(track_meta_off):
     image = torch.rand(1, 6, 5)
     fine = SuperResolve(2, model="bicubic")(image)
     assert type(fine) is torch.Tensor and fine.shape == (1, 12, 10)
+
+
+@pytest.mark.parametrize("arguments", [{"scale": "two"}, {"scale": 0.5}, {"scale": (2, 9)}, {"spacing": -1}, {}])
+def test_what_can_never_be_done_is_refused_when_the_transform_is_made(arguments):
+    with pytest.raises(ValueError, match=r"scale|spacing"):
+        SuperResolved("image", **arguments)
+
+
+def test_arguments_that_there_are_not_are_refused_when_the_transform_is_made():
+    with pytest.raises(TypeError, match="there is no argument 'windw': Predictor has amp, consistency"):
+        SuperResolved("image", 2.0, windw=(0, 1))
+    with pytest.raises(ValueError, match="bilinear"):
+        SuperResolved(("image", "label"), 2.0, mode=("network", "bilinear"))
+    with pytest.raises(ValueError, match="3"):
+        SuperResolved(("image", "label"), 2.0, mode=("network", "nearest", "nearest"))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "one_hot"])
+@pytest.mark.parametrize("grid", [{"scale": (2.0, 2.5)}, {"spacing": 0.4}])
+def test_an_image_and_its_label_go_through_one_stage(affine, mode, grid):
+    image = torch.rand(1, *SIZE, generator=torch.Generator().manual_seed(0))
+    label = MetaTensor((image * 4).to(torch.uint8), affine=affine)
+    data = {"image": MetaTensor(image, affine=affine), "label": label}
+    transform = SuperResolved(("image", "label"), **grid, model="bicubic", mode=("network", mode), slice_axis=1)
+    fine = transform(data)
+    assert fine["label"].shape == fine["image"].shape and fine["label"].dtype == torch.uint8
+    torch.testing.assert_close(fine["label"].affine, fine["image"].affine, rtol=0, atol=0)
+    alone = SuperResolved("image", **grid, model="bicubic", slice_axis=1)(data)
+    torch.testing.assert_close(fine["image"], alone["image"], rtol=0, atol=0)
+    back = transform.inverse(fine)
+    assert back["label"].shape == label.shape and back["label"].dtype == torch.uint8
+    torch.testing.assert_close(back["label"].affine, label.affine)
+    if mode == "nearest":
+        assert torch.equal(back["label"].as_tensor(), label.as_tensor())

@@ -1,0 +1,67 @@
+"""Label maps on the grid of a super-resolved image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.data import MetaTensor
+
+from miassr_monai.geometry import nearest_fraction
+from miassr_monai.prediction.plan import Plan, make_plan
+from miassr_monai.prediction.predictor import on_fine_grid
+from miassr_monai.resampling import apply_matrices, linear_matrix
+
+__all__ = ["upscale_labels"]
+
+
+def upscale_labels(
+    labels: MetaTensor,
+    *,
+    scale: float | Sequence[float] | None = None,
+    spacing: float | Sequence[float] | None = None,
+    slice_axis: int | None = None,
+    one_hot: bool = False,
+) -> MetaTensor:
+    """A label map on the grid that :class:`Predictor` gives an image of the same grid.
+
+    Args:
+        labels: ``(C, h, w)`` or ``(C, h, w, d)``; any values, any type.
+        scale, spacing, slice_axis: as of the image.
+        one_hot: interpolate each label's indicator linearly and take the label with the largest, at a tie the lowest,
+            instead of the nearest voxel's label.
+
+    Returns:
+        ``(C, floor(s h), floor(s w)[, floor(s d)])`` of the same type, with none but the input's values.
+
+    Raises:
+        ValueError: when the scale or the spacing cannot be worked on.
+    """
+    plan = make_plan(labels, scale=scale, spacing=spacing, slice_axis=slice_axis)
+    coarse = labels.as_tensor().reshape(-1, *plan.shape)
+    return on_fine_grid(largest_indicator(coarse, plan) if one_hot else nearest(coarse, plan), labels, plan)
+
+
+def nearest(coarse: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """Each voxel's value is that of the voxel of ``(C, h, w, d)`` in which its centre lies."""
+    for axis, (size, factor) in enumerate(zip(plan.output_shape, plan.factors, strict=True), start=1):
+        p, q = nearest_fraction(factor)
+        # The centre (i + 1/2) q / p, counted from the face of the first voxel.
+        index = torch.div((2 * torch.arange(size) + 1) * q, 2 * p, rounding_mode="floor")
+        coarse = coarse.index_select(axis, index.to(coarse.device))
+    return coarse
+
+
+def largest_indicator(coarse: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """Each voxel's value is the one whose indicator, interpolated linearly, is the largest."""
+    matrices = []
+    for size, fine_size, factor in zip(plan.shape, plan.output_shape, plan.factors, strict=True):
+        p, q = nearest_fraction(factor)
+        matrices.append(None if p == q else linear_matrix(size, fine_size, q, p))
+    fine = coarse.new_zeros((coarse.size(0), *plan.output_shape))
+    best = torch.zeros(fine.shape, device=coarse.device)
+    for label in coarse.unique():
+        share = apply_matrices((coarse == label).float(), matrices)
+        won = share > best
+        fine[won], best[won] = label, share[won]
+    return fine
