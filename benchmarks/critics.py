@@ -1,11 +1,11 @@
-"""Does a cheaper critic learn as well? Critics trained to tell sharp patches from bicubic ones, on held-out patches.
+"""Which critic learns, by which loss? Critics trained to tell sharp patches from bicubic ones, on held-out patches.
 
     python benchmarks/critics.py --json critics.json
 
 Real images are patches of the sample volume (MNI152, axial blocks for training and validation apart), fake ones the
 same patches degraded and upscaled again by bicubic interpolation, at scales drawn as in training. Each critic is
-trained by WGAN-GP for the same number of steps. Shown is the share of held-out pairs whose real patch has the higher
-score, and the gap between the scores in units of their spread.
+trained for the same number of steps. Shown is the share of held-out pairs whose real patch has the higher score, and
+the gap between the scores in units of their spread.
 """
 
 from __future__ import annotations
@@ -18,15 +18,30 @@ from monai.utils import set_determinism
 from sample_patches import draw_patches, load_slices
 from timing import write_json
 
-from miassr_monai.losses import WassersteinGPLoss
+from miassr_monai.losses import (
+    RelativisticAverageGANLoss,
+    RelativisticPairingGANLoss,
+    VanillaGANLoss,
+    WassersteinClippingLoss,
+    WassersteinGPLoss,
+)
 from miassr_monai.networks import Critic
 from miassr_monai.resampling import bicubic_upscale
 from miassr_monai.transforms import paper_degradation
 
+PUBLISHED = {"width": 64, "dense_channels": 1024}
+# Arguments of the critic, and the loss.
 CRITICS = {
-    "published": ({"width": 64, "dense_channels": 1024}, 1),
-    "published, lazy penalty": ({"width": 64, "dense_channels": 1024}, 4),
-    "default": ({}, 4),
+    "WGAN-GP, published critic": (PUBLISHED, WassersteinGPLoss()),
+    "WGAN-GP, published, lazy": (PUBLISHED, WassersteinGPLoss(penalty_interval=4)),
+    "WGAN-GP (default)": ({}, WassersteinGPLoss(penalty_interval=4)),
+    "WGAN": ({}, WassersteinClippingLoss()),
+    "WGAN, batch norm": ({"batch_norm": True}, WassersteinClippingLoss()),
+    "vanilla": ({}, VanillaGANLoss()),
+    "vanilla, batch norm": ({"batch_norm": True}, VanillaGANLoss()),
+    "RaGAN": ({}, RelativisticAverageGANLoss()),
+    "RaGAN, batch norm": ({"batch_norm": True}, RelativisticAverageGANLoss()),
+    "R3GAN": ({}, RelativisticPairingGANLoss(penalty_interval=4)),
 }
 
 
@@ -41,6 +56,7 @@ def draw_pairs(slices: torch.Tensor, generator: torch.Generator) -> tuple[torch.
 @torch.no_grad()
 def judge(critic: Critic, slices: torch.Tensor) -> tuple[float, float]:
     """Share of held-out pairs in the right order, and the mean gap of their scores in standard deviations."""
+    critic.eval()
     generator = torch.Generator().manual_seed(1)
     pairs = [draw_pairs(slices, generator) for _ in range(8)]
     gaps = torch.cat([critic(real) - critic(fake) for real, fake in pairs])
@@ -60,18 +76,20 @@ def main() -> None:
     figures = []
     print(f"{'critic':<26}{'parameters':>12}{'step':>6}{'seconds':>9}{'in order':>10}{'gap':>7}")
     for name in args.critic or CRITICS:
-        arguments, interval = CRITICS[name]
+        arguments, loss = CRITICS[name]
         set_determinism(0)
         generator = torch.Generator().manual_seed(0)
-        critic, loss = Critic(**arguments), WassersteinGPLoss(penalty_interval=interval)
+        critic = Critic(**arguments)
         optimizer = torch.optim.Adam(critic.parameters(), lr=args.learning_rate, betas=(0.0, 0.9))
         parameters, seconds = sum(p.numel() for p in critic.parameters()), 0.0
         for step in range(1, args.steps + 1):
             real, fake = draw_pairs(training, generator)
             start = time.perf_counter()
+            critic.train()
             optimizer.zero_grad(set_to_none=True)
             loss.critic_loss(critic, real, fake, step)["critic_loss"].backward()
             optimizer.step()
+            loss.constrain(critic)
             seconds += time.perf_counter() - start
             if step % (args.steps // 4) == 0:
                 order, gap = judge(critic, validation)

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from miassr_monai.engines.loss_guard import usable
-from miassr_monai.losses import JointLoss, WassersteinGPLoss
+from miassr_monai.losses import AdversarialLoss, JointLoss
 
 __all__ = ["SRGANTrainer"]
 
@@ -28,7 +28,7 @@ class SRGANTrainer(Trainer):
     were.
 
     ``engine.state.output`` holds the batch's ``image``, ``label`` and ``pred``, the generator's ``loss`` and its terms,
-    and the critic's ``critic_loss``, ``wasserstein`` and, at iterations that evaluate it, ``penalty``.
+    and the critic's ``critic_loss``, ``critic_adversarial`` and, at iterations that evaluate it, ``penalty``.
     ``engine.state.discarded`` counts discarded steps.
 
     Args:
@@ -40,7 +40,7 @@ class SRGANTrainer(Trainer):
         g_loss_function: joint loss of the generator.
         d_network: critic.
         d_optimizer: optimiser of the critic.
-        d_loss_function: loss of the critic.
+        d_loss_function: loss of the critic, the adversarial part of the generator's.
         prepare_batch: batch to LR images, HR targets, and the generator's further arguments.
         inferer: runs the generator.
         loss_limit: magnitude beyond which a loss is discarded.
@@ -64,7 +64,7 @@ class SRGANTrainer(Trainer):
         g_loss_function: JointLoss,
         d_network: torch.nn.Module,
         d_optimizer: Optimizer,
-        d_loss_function: WassersteinGPLoss,
+        d_loss_function: AdversarialLoss,
         prepare_batch: Callable,
         *,
         inferer: Inferer | None = None,
@@ -121,12 +121,13 @@ class SRGANTrainer(Trainer):
         prediction = self.inferer(inputs, self.g_network, *args, **kwargs)
 
         d_losses = self.d_loss_function.critic_loss(self.d_network, targets, prediction, self.state.iteration)
-        self._step(self.d_optimizer, d_losses["critic_loss"])
+        if self._step(self.d_optimizer, d_losses["critic_loss"]):
+            self.d_loss_function.constrain(self.d_network)
 
         # The critic only passes the gradient on; it collects none of its own.
         trainable = [parameter for parameter in self.d_network.parameters() if parameter.requires_grad]
         self.d_network.requires_grad_(False)
-        g_losses = self.g_loss_function(prediction, targets, self.d_network(prediction))
+        g_losses = self.g_loss_function(prediction, targets, self.d_network)
         for parameter in trainable:
             parameter.requires_grad_(True)
         self._step(self.g_optimizer, g_losses["loss"])
@@ -136,14 +137,16 @@ class SRGANTrainer(Trainer):
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return self.state.output
 
-    def _step(self, optimizer: Optimizer, loss: torch.Tensor) -> None:
+    def _step(self, optimizer: Optimizer, loss: torch.Tensor) -> bool:
+        """Take a step by a loss, unless it has to be discarded; returns whether it was taken."""
         if not usable(loss, self.loss_limit):
             self.state.discarded += 1
             self.logger.warning(
                 f"discarded a step at iteration {self.state.iteration}: its loss is {loss.item():g} "
                 f"({self.state.discarded} discarded so far)."
             )
-            return
+            return False
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        return True

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from miassr_monai.losses.adversarial import CriticFunction
+
 __all__ = ["JointLoss"]
 
 
@@ -15,7 +17,7 @@ class JointLoss(nn.Module):
     """Weighted sum of L1, adversarial and perceptual loss (Zhu et al. 2021: lambda 1, gamma 0.001, eta 0.006).
 
     Args:
-        adversarial: scores ``(N, 1)`` of the generator's images to a loss.
+        adversarial: the generator's loss from critic, real and fake images; see :class:`AdversarialLoss`.
         perceptual: prediction and target to a loss; ``None`` leaves it out.
         pixel_weight: lambda, of L1.
         adversarial_weight: gamma.
@@ -27,7 +29,7 @@ class JointLoss(nn.Module):
 
     def __init__(
         self,
-        adversarial: Callable[[torch.Tensor], torch.Tensor],
+        adversarial: Callable[[CriticFunction, torch.Tensor, torch.Tensor], torch.Tensor],
         perceptual: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None,
         *,
         pixel_weight: float = 1.0,
@@ -46,7 +48,7 @@ class JointLoss(nn.Module):
         self.perceptual_weight = perceptual_weight
 
     def forward(
-        self, prediction: torch.Tensor, target: torch.Tensor, fake_scores: torch.Tensor
+        self, prediction: torch.Tensor, target: torch.Tensor, critic: CriticFunction
     ) -> dict[str, torch.Tensor]:
         """The weighted sum as ``loss`` and its unweighted terms ``l1``, ``adversarial`` and, if there is one,
         ``perceptual``.
@@ -54,9 +56,9 @@ class JointLoss(nn.Module):
         Args:
             prediction: the generator's images ``(N, C, H, W)``.
             target: HR images of the same shape.
-            fake_scores: the critic's scores ``(N, 1)`` of the prediction.
+            critic: images ``(N, C, H, W)`` to scores ``(N, 1)``.
         """
-        terms = {"l1": F.l1_loss(prediction, target), "adversarial": self.adversarial(fake_scores)}
+        terms = {"l1": F.l1_loss(prediction, target), "adversarial": self.adversarial(critic, target, prediction)}
         loss = self.pixel_weight * terms["l1"] + self.adversarial_weight * terms["adversarial"]
         if self.perceptual is not None:
             terms["perceptual"] = self.perceptual(prediction, target)

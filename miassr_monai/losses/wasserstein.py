@@ -1,84 +1,71 @@
-"""Wasserstein adversarial loss with gradient penalty."""
+"""Wasserstein adversarial losses."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import nn
 
-__all__ = ["WassersteinGPLoss", "gradient_penalty"]
+from miassr_monai.losses.adversarial import AdversarialLoss, CriticFunction
+from miassr_monai.losses.gradient_penalty import gradient_penalty
+
+__all__ = ["WassersteinClippingLoss", "WassersteinGPLoss"]
 
 
-def gradient_penalty(
-    critic: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, fake: torch.Tensor
-) -> torch.Tensor:
-    """Mean of ``(|grad critic| - 1)^2`` at random points between real and fake images (Gulrajani et al., NeurIPS 2017).
+class WassersteinLoss(AdversarialLoss):
+    """The critic minimises ``mean(D(fake)) - mean(D(real))``, the generator ``-mean(D(fake))``."""
+
+    def compare(self, real_scores: torch.Tensor, fake_scores: torch.Tensor) -> torch.Tensor:
+        """See :class:`AdversarialLoss`."""
+        return fake_scores.mean() - real_scores.mean()
+
+    def forward(self, critic: CriticFunction, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        """See :class:`AdversarialLoss`."""
+        return -critic(fake).mean()
+
+
+class WassersteinClippingLoss(WassersteinLoss):
+    """WGAN: the critic's parameters are clipped after each of its steps (Arjovsky et al., ICML 2017).
+
+    The losses are those of :class:`WassersteinGPLoss` without the penalty. A critic of so small weights hardly passes
+    anything on without batch normalisation.
 
     Args:
-        critic: images ``(N, C, *size)`` to scores ``(N, 1)``.
-        real: images ``(N, C, *size)``.
-        fake: images of the same shape.
+        limit: largest magnitude of a parameter.
+
+    Raises:
+        ValueError: when ``limit`` is not above 0.
     """
-    weight = torch.rand([real.size(0)] + [1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
-    between = torch.lerp(real.detach(), fake.detach(), weight).requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return (gradient.flatten(1).norm(2, dim=1) - 1.0).square().mean()
+
+    def __init__(self, limit: float = 0.01) -> None:
+        super().__init__()
+        if not limit > 0:
+            raise ValueError(f"the limit of a critic's parameters must be above 0, got {limit}.")
+        self.limit = limit
+
+    @torch.no_grad()
+    def constrain(self, critic: nn.Module) -> None:
+        """Clip all parameters of the critic."""
+        for parameter in critic.parameters():
+            parameter.clamp_(-self.limit, self.limit)
 
 
-class WassersteinGPLoss(nn.Module):
-    """Losses of critic and generator in WGAN-GP (Gulrajani et al., NeurIPS 2017).
+class WassersteinGPLoss(WassersteinLoss):
+    """WGAN-GP: the critic's slope is pulled to 1 between real and fake images (Gulrajani et al., NeurIPS 2017).
 
-    The critic minimises ``mean(D(fake)) - mean(D(real)) + penalty_weight * penalty``, the generator ``-mean(D(fake))``.
-    The penalty, a gradient of a gradient, may be evaluated lazily as the regularisation of StyleGAN2 is (Karras et al.,
-    CVPR 2020): at every ``penalty_interval``-th iteration only and with ``penalty_interval`` times its weight there,
-    which leaves its mean over the iterations as it is.
+    The critic minimises ``mean(D(fake)) - mean(D(real)) + penalty_weight * penalty``, the generator ``-mean(D(fake))``,
+    with :func:`gradient_penalty`. Batch normalisation has no place in the critic: a score has to depend on one image.
 
     Args:
         penalty_weight: of the gradient penalty, at least 0.
-        penalty_interval: iterations from one penalty to the next, at least 1.
+        penalty_interval: see :class:`AdversarialLoss`.
 
     Raises:
         ValueError: when an argument is out of its range.
     """
 
     def __init__(self, penalty_weight: float = 10.0, *, penalty_interval: int = 1) -> None:
-        super().__init__()
-        if penalty_weight < 0:
-            raise ValueError(f"penalty_weight must not be negative, got {penalty_weight}.")
-        if penalty_interval < 1 or penalty_interval % 1:
-            raise ValueError(f"penalty_interval must be a whole number of at least 1, got {penalty_interval}.")
-        self.penalty_weight = penalty_weight
-        self.penalty_interval = penalty_interval
+        super().__init__(penalty_weight, penalty_interval=penalty_interval)
 
-    def critic_loss(
-        self,
-        critic: Callable[[torch.Tensor], torch.Tensor],
-        real: torch.Tensor,
-        fake: torch.Tensor,
-        iteration: int | None = None,
-    ) -> dict[str, torch.Tensor]:
-        """Loss of the critic as ``critic_loss`` and its unweighted terms ``wasserstein`` and, where it is evaluated,
-        ``penalty``.
-
-        Args:
-            critic: images ``(N, C, *size)`` to scores ``(N, 1)``.
-            real: images ``(N, C, *size)``.
-            fake: images of the same shape.
-            iteration: count of the training iteration; its multiples of ``penalty_interval`` have the penalty. ``None``
-                evaluates it with its plain weight.
-        """
-        wasserstein = critic(fake.detach()).mean() - critic(real).mean()
-        interval = 1 if iteration is None else self.penalty_interval
-        if iteration is not None and iteration % interval:
-            return {"critic_loss": wasserstein, "wasserstein": wasserstein}
-        penalty = gradient_penalty(critic, real, fake)
-        return {
-            "critic_loss": wasserstein + interval * self.penalty_weight * penalty,
-            "wasserstein": wasserstein,
-            "penalty": penalty,
-        }
-
-    def forward(self, fake_scores: torch.Tensor) -> torch.Tensor:
-        """Loss of the generator from the critic's scores ``(N, 1)`` of its images."""
-        return -fake_scores.mean()
+    def penalty(self, critic: CriticFunction, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        """See :func:`gradient_penalty`."""
+        return gradient_penalty(critic, real, fake)

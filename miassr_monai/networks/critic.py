@@ -12,7 +12,7 @@ PUBLISHED_MAP_SIZE = 6
 
 
 class Critic(nn.Module):
-    """Critic of the SRGAN kind without batch normalisation (Ledig et al., CVPR 2017; as in MIASSR with WGAN-GP).
+    """Critic of the SRGAN kind (Ledig et al., CVPR 2017), as in MIASSR without batch normalisation.
 
     A convolution, then seven 3 x 3 convolutions with strides 2, 1, 2, 1, 2, 1, 2 and twice the channels at each stride
     of 1, LeakyReLU after each; each position of the last map sees 61 x 61 pixels. The map is averaged over all
@@ -26,6 +26,8 @@ class Critic(nn.Module):
         in_channels: channels of the images.
         width: channels of the first convolution; the last has eight times as many.
         dense_channels: units of a dense layer on the map of 6 x 6; ``None`` averages over all positions instead.
+        batch_norm: normalise after all convolutions but the first, as SRGAN does. Scores then depend on the whole batch
+            while training, which penalties on the slope of each image's score do not allow for.
         negative_slope: of the LeakyReLU.
         amp: run all convolutions but the first under autocast in bfloat16, which has too few digits for the image.
     """
@@ -36,6 +38,7 @@ class Critic(nn.Module):
         *,
         width: int = 32,
         dense_channels: int | None = None,
+        batch_norm: bool = False,
         negative_slope: float = 0.2,
         amp: bool = False,
     ) -> None:
@@ -46,7 +49,10 @@ class Critic(nn.Module):
         layers: list[nn.Module] = []
         for index, out_channels in enumerate(channels):
             previous = channels[index - 1] if index else in_channels
-            layers.append(nn.Conv2d(previous, out_channels, 3, stride=1 + index % 2, padding=1))
+            normalised = batch_norm and index > 0
+            # A bias would be taken off again by the normalisation.
+            conv = nn.Conv2d(previous, out_channels, 3, stride=1 + index % 2, padding=1, bias=not normalised)
+            layers.append(nn.Sequential(conv, nn.BatchNorm2d(out_channels)) if normalised else conv)
             layers.append(nn.LeakyReLU(negative_slope))
         # Convolutions are faster on maps whose channels lie together.
         self.features = nn.Sequential(*layers).to(memory_format=torch.channels_last)

@@ -9,7 +9,14 @@ from monai.handlers import LrScheduleHandler, StatsHandler, from_engine
 from monai.transforms import Compose, Lambdad
 
 from miassr_monai.engines import DegradeBatch, SRGANTrainer
-from miassr_monai.losses import JointLoss, WassersteinGPLoss
+from miassr_monai.losses import (
+    JointLoss,
+    RelativisticAverageGANLoss,
+    RelativisticPairingGANLoss,
+    VanillaGANLoss,
+    WassersteinClippingLoss,
+    WassersteinGPLoss,
+)
 from miassr_monai.networks import Critic
 from miassr_monai.transforms import paper_degradation
 
@@ -34,8 +41,14 @@ def make_networks():
     return generator, Critic(width=2).double()
 
 
-def make_trainer(batches, *, penalty_weight=10.0, penalty_interval=1, pixel_weight=1.0, **options):
-    generator, critic = make_networks()
+def make_trainer(
+    batches, *, penalty_weight=10.0, penalty_interval=1, pixel_weight=1.0, adversarial=None, critic=None, **options
+):
+    generator, default_critic = make_networks()
+    critic = default_critic if critic is None else critic
+    adversarial = (
+        WassersteinGPLoss(penalty_weight, penalty_interval=penalty_interval) if adversarial is None else adversarial
+    )
     return SRGANTrainer(
         device="cpu",
         max_epochs=1,
@@ -43,11 +56,11 @@ def make_trainer(batches, *, penalty_weight=10.0, penalty_interval=1, pixel_weig
         g_network=generator,
         g_optimizer=torch.optim.Adam(generator.parameters(), lr=1e-3),
         g_loss_function=JointLoss(
-            WassersteinGPLoss(), squared, pixel_weight=pixel_weight, adversarial_weight=0.1, perceptual_weight=0.5
+            adversarial, squared, pixel_weight=pixel_weight, adversarial_weight=0.1, perceptual_weight=0.5
         ),
         d_network=critic,
         d_optimizer=torch.optim.Adam(critic.parameters(), lr=2e-3, betas=(0.0, 0.9)),
-        d_loss_function=WassersteinGPLoss(penalty_weight, penalty_interval=penalty_interval),
+        d_loss_function=adversarial,
         prepare_batch=DegradeBatch(paper_degradation),
         **options,
     )
@@ -94,13 +107,13 @@ def plain_loop(batches, penalty_interval=1, seed=5):
         real = batch["image"][:, :, : fake.size(2), : fake.size(3)]
 
         wasserstein = critic(fake.detach()).mean() - critic(real).mean()
-        d_losses = {"critic_loss": wasserstein, "wasserstein": wasserstein}
+        d_losses = {"critic_loss": wasserstein, "critic_adversarial": wasserstein}
         if iteration % penalty_interval == 0:
             weight = torch.rand(len(real), 1, 1, 1, dtype=torch.float64)
             between = ((1 - weight) * real + weight * fake.detach()).requires_grad_()
             (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
             penalty = ((slope.square().sum((1, 2, 3)).sqrt() - 1) ** 2).mean()
-            d_losses = {"critic_loss": wasserstein + 10 * penalty_interval * penalty, "wasserstein": wasserstein}
+            d_losses = {"critic_loss": wasserstein + 10 * penalty_interval * penalty, "critic_adversarial": wasserstein}
             d_losses["penalty"] = penalty
         d_gradients = torch.autograd.grad(d_losses["critic_loss"], d_parameters)
         for parameter, gradient in zip(d_parameters, d_gradients, strict=True):
@@ -131,6 +144,45 @@ def test_training_is_that_of_a_plain_loop(penalty_interval):
     gradients = [parameter.grad for parameter in trainer.d_network.parameters()]
     torch.testing.assert_close(gradients, list(d_gradients), rtol=1e-6, atol=1e-9)
     assert trainer.state.discarded == 0
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("loss", [VanillaGANLoss, RelativisticAverageGANLoss, RelativisticPairingGANLoss])
+def test_losses_of_other_kinds_train_both_networks_as_a_plain_loop_does(loss, batch_norm):
+    batches = hr_batches(2)
+
+    def make_critic():
+        torch.manual_seed(3)
+        return Critic(width=2, batch_norm=batch_norm).double()
+
+    trainer = make_trainer(batches, adversarial=loss(), critic=make_critic())
+    run(trainer)
+    (generator, _), critic, adversarial = make_networks(), make_critic(), loss()
+    g_adam = torch.optim.Adam(generator.parameters(), lr=1e-3)
+    d_adam = torch.optim.Adam(critic.parameters(), lr=2e-3, betas=(0.0, 0.9))
+    for batch in batches:
+        fake = generator(paper_degradation(batch["image"], batch["scale"]), batch["scale"])
+        real = batch["image"][:, :, : fake.size(2), : fake.size(3)]
+        d_adam.zero_grad()
+        adversarial.critic_loss(critic, real, fake)["critic_loss"].backward()
+        d_adam.step()
+        g_adam.zero_grad()
+        terms = (fake - real).abs().mean(), adversarial(critic, real, fake), ((fake - real) ** 2).mean()
+        (terms[0] + 0.1 * terms[1] + 0.5 * terms[2]).backward()
+        g_adam.step()
+    torch.testing.assert_close(trainer.g_network.state_dict(), generator.state_dict(), rtol=0, atol=1e-8)
+    torch.testing.assert_close(trainer.d_network.state_dict(), critic.state_dict(), rtol=0, atol=1e-8)
+
+
+def test_parameters_are_clipped_after_a_step_of_the_critic_and_only_then():
+    trainer = make_trainer(hr_batches(), adversarial=WassersteinClippingLoss(0.01))
+    largest = record(trainer, lambda engine: max(p.abs().max().item() for p in engine.d_network.parameters()))
+    run(trainer)
+    assert largest == [0.01] * 3
+    trainer = make_trainer(hr_batches(), adversarial=WassersteinClippingLoss(0.01), loss_limit=0)
+    before = states(trainer)
+    run(trainer)
+    assert same(states(trainer), before)
 
 
 def test_a_resumed_run_has_the_penalty_where_the_whole_run_has_it():

@@ -137,6 +137,20 @@ def test_bfloat16_is_close_and_spares_the_first_convolution_and_the_head(dense_c
     torch.testing.assert_close(fast(images), exact.head(exact.pool(maps[-1])), rtol=0, atol=0)
 
 
+def test_batch_norm_follows_all_convolutions_but_the_first():
+    critic = Critic(2, width=3, batch_norm=True).double()
+    weights = critic.state_dict()
+    x = images = torch.rand(4, 2, 33, 40, dtype=torch.float64)
+    for layer, stride in enumerate([1, 2, 1, 2, 1, 2, 1, 2]):
+        name = f"features.{2 * layer}" + (".0" if layer else "")
+        x = F.conv2d(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"), stride=stride, padding=1)
+        if layer:
+            mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), keepdim=True, unbiased=False)
+            x = (x - mean) / (variance + 1e-5).sqrt()
+        x = torch.where(x > 0, x, 0.2 * x)
+    torch.testing.assert_close(critic.maps(images)[-1], x, rtol=1e-10, atol=1e-12)
+
+
 def test_gradient_penalty_in_bfloat16_is_close():
     penalties = []
     for amp in (False, True):
