@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 
 import miassr_monai
-from miassr_monai.cli import completion, evaluate, info, upscale
+from miassr_monai.cli import completion, datalist, evaluate, info, upscale
 
 __all__ = ["main", "make_parser"]
 
@@ -20,6 +20,7 @@ EPILOG = """examples:
   miassr upscale folder_of_volumes folder_of_results --scale 2 --report report.json
   miassr upscale folder_of_volumes folder_of_results --scale 2x2x3 --skip-existing
   miassr evaluate folder_of_volumes folder_of_report --model mine=model.pt
+  miassr datalist oasis folder_of_disc1
 
 exit codes: 0 done, 1 unexpected error, 2 bad input or arguments, 130 interrupted
 """
@@ -35,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"miassr {miassr_monai.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (upscale, evaluate, info, completion):
+    for command in (upscale, evaluate, datalist, info, completion):
         command.add_parser(commands)
     return parser
 

@@ -1,6 +1,7 @@
-"""Data sets: lists of volumes, the sample data, batches of one scale; reading and writing single volumes."""
+"""Data sets: lists of volumes, public and sample data, batches of one scale; reading and writing single volumes."""
 
-from miassr_monai.data.datalist import find_volumes, load_datalist
+from miassr_monai.data.datalist import find_volumes, load_datalist, write_datalist
+from miassr_monai.data.public_data_sets import find_subjects
 from miassr_monai.data.sample import write_sample
 from miassr_monai.data.scale_batch import (
     RandomScaleCollate,
@@ -9,6 +10,7 @@ from miassr_monai.data.scale_batch import (
     slices_collate,
     volume_collate,
 )
+from miassr_monai.data.split import Subject, split_subjects
 from miassr_monai.data.subjects import check_disjoint, subject_of
 from miassr_monai.data.volume import load_volume, save_volume
 from miassr_monai.volume_files import VolumeError, check_output
@@ -16,16 +18,20 @@ from miassr_monai.volume_files import VolumeError, check_output
 __all__ = [
     "RandomScaleCollate",
     "ScaleGridDataset",
+    "Subject",
     "VolumeError",
     "as_slices",
     "check_disjoint",
     "check_output",
+    "find_subjects",
     "find_volumes",
     "load_datalist",
     "load_volume",
     "save_volume",
     "slices_collate",
+    "split_subjects",
     "subject_of",
     "volume_collate",
+    "write_datalist",
     "write_sample",
 ]

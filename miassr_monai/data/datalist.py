@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from monai.data import load_decathlon_datalist
 
+from miassr_monai.files import whole_file
 from miassr_monai.volume_files import NIFTI, PAIR, SUFFIXES, find_in_folder, kind_by_name
 
-__all__ = ["find_volumes", "load_datalist"]
+__all__ = ["find_volumes", "load_datalist", "write_datalist"]
 
 DATALIST_NAME = "datalist.json"
 # What the reader of the bundle's configurations reads.
@@ -72,6 +75,36 @@ def load_datalist(dataset_dir: str | os.PathLike, section: str, *, missing_ok: b
     if not (folder / section).is_dir():
         raise FileNotFoundError(f"the data set {folder} needs a {DATALIST_NAME} or a folder '{section}' with volumes.")
     return find_volumes(folder / section)
+
+
+def write_datalist(
+    path: str | os.PathLike, name: str, sections: Mapping[str, Sequence[Mapping[str, Any]]], **about: Any
+) -> None:
+    """Write a datalist in the Decathlon format, whole or not at all.
+
+    Args:
+        path: the JSON file; images below its folder are written relative to it, so that both can be moved together.
+        name: of the data set.
+        sections: items with the key ``image``, a path or several for the channels of one image.
+        about: what else to say, as JSON has it.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
+    folder = Path(path).absolute().parent
+
+    def shown(image: str | os.PathLike) -> str:
+        place = Path(image).absolute()
+        return (place.relative_to(folder) if place.is_relative_to(folder) else place).as_posix()
+
+    def written(item: Mapping[str, Any]) -> dict[str, Any]:
+        image = item["image"]
+        several = isinstance(image, Sequence) and not isinstance(image, str)
+        return {**item, "image": [shown(one) for one in image] if several else shown(image)}
+
+    content = {"name": name, **about, **{key: [written(item) for item in items] for key, items in sections.items()}}
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def has_section(folder: Path, section: str) -> bool:

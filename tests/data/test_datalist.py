@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 
-from miassr_monai.data import find_volumes, load_datalist
+from miassr_monai.data import find_volumes, load_datalist, write_datalist
 
 AFFINE = np.array([[-1.0, 0.0, 0.0, 10.0], [0.0, 2.0, 0.0, -20.0], [0.0, 0.0, 3.0, 5.0], [0.0, 0.0, 0.0, 1.0]])
 
@@ -152,3 +152,17 @@ def test_a_section_that_is_there_without_a_volume_is_no_missing_one(tmp_path):
     (tmp_path / "training").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no volume"):
         load_datalist(tmp_path, "training", missing_ok=True)
+
+
+def test_a_written_list_is_read_again_with_paths_that_move_with_it(tmp_path):
+    (tmp_path / "set").mkdir()
+    inside, outside = write_nifti(tmp_path / "set" / "a" / "in.nii"), write_nifti(tmp_path / "out.nii")
+    sections = {"training": [{"image": inside, "subject": "s1"}], "test": [{"image": [inside, outside]}]}
+    write_datalist(tmp_path / "set" / "datalist.json", "mine", sections, seed=3)
+    assert load_datalist(tmp_path / "set", "training") == sections["training"]
+    assert load_datalist(tmp_path / "set", "test") == sections["test"]
+    written = json.loads((tmp_path / "set" / "datalist.json").read_text())
+    assert (written["name"], written["seed"]) == ("mine", 3)
+    (tmp_path / "set").rename(tmp_path / "moved")
+    (item,) = load_datalist(tmp_path / "moved", "training")
+    assert item["image"] == str(tmp_path / "moved" / "a" / "in.nii")
