@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from miassr_monai.bundle import default_bundle
-from miassr_monai.cli.arguments import number
+from miassr_monai.cli.arguments import number, number_per_axis
 from miassr_monai.files import check_new
 
 __all__ = ["add_parser"]
@@ -34,7 +34,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--section", default="test", help="of a data set; default: test")
     parser.add_argument(
         "--scale",
-        type=scale,
+        type=number_per_axis,
         nargs="+",
         metavar="S",
         help="such as 2, or 1x2 for each axis; default: 1.5 2 2.5 3 3.5 4",
@@ -58,17 +58,6 @@ def named_path(text: str) -> tuple[str, str]:
     if not (name and equals and path):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH, such as mine=model.pt")
     return name, path
-
-
-def scale(text: str) -> float | tuple[float, ...]:
-    """A scale of ``--scale``, which takes all words that follow."""
-    # The package's other files load PyTorch, which takes long.
-    from miassr_monai.geometry import parse_scale
-
-    try:
-        return parse_scale(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error} (DATA and OUT go before the options)") from None
 
 
 @contextmanager

@@ -147,8 +147,7 @@ def test_a_section_of_a_data_set_is_evaluated(folder, asked, write_volume):
         ("--model =model.pt", "'=model.pt' is not NAME=PATH, such as mine=model.pt"),
         ("--model mine=", "'mine=' is not NAME=PATH, such as mine=model.pt"),
         ("--degradation paper blur", "invalid choice: 'blur'"),
-        ("--scale two", "'two' is not a scale: give a number, such as 2.5, or one for each axis, such as 1x2."),
-        ("--scale 1x0.5", "scale must be a finite number in [1, 1024), got 0.5. (DATA and OUT go before the options)"),
+        ("--scale two", "'two' is not a number, or one for each axis such as 1x1x4"),
     ],
 )
 def test_an_evaluation_that_cannot_be_parsed_is_explained_in_a_line(asked, capsys, arguments, message):
@@ -192,6 +191,8 @@ def test_an_evaluation_that_cannot_be_made_is_refused_before_any_work(
         ("--model mine=none.pt", "there is no model at none.pt"),
         ("--model truth=bicubic", "a method cannot be called 'truth'"),
         ("--window 3 1", "lower must be below upper, got 3.0 and 1.0"),
+        ("--scale 1x0.5", "scale must be a finite number in [1, 1024), got 0.5"),
+        ("--scale 1x1x2", "the scale 1x1x2 goes across the slices, and these networks see slices"),
     ],
 )
 def test_what_the_bundle_refuses_is_told_in_a_line(truth, capsys, options, message):
