@@ -66,6 +66,7 @@ class Evaluation:
 
     Attributes:
         failed: volumes that were left out, and why.
+        report: see :func:`make_report`, once it is written.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Evaluation:
         self.slice_step = slice_step
         self.volumes = volume_names(self.items)
         self.failed: dict[str, str] = {}
+        self.report: dict[str, Any] = {}
         # A file of nobody known is a subject of its own.
         self.subjects = [subject_of(item) or name for item, name in zip(self.items, self.volumes, strict=True)]
         self.protocol = {
@@ -221,7 +223,7 @@ class Evaluation:
             volume, reason = next(iter(self.failed.items()))
             raise ValueError(f"none of the {len(self.items)} volumes could be evaluated; {volume}: {reason}")
         scores = pd.DataFrame([row for part in self.load() for row in part["rows"]])
-        report = make_report(
+        self.report = make_report(
             scores,
             models=self.models,
             distances=self.measure_distances(),
@@ -230,9 +232,9 @@ class Evaluation:
             protocol=self.protocol,
         )
         pictures = [picture for part in self.load() for picture in part["pictures"]]
-        write_report(self.output_dir, report, scores, pictures)
-        for record in report["summary"]:
-            if record["degradation"] == report["degradation"]:
+        write_report(self.output_dir, self.report, scores, pictures)
+        for record in self.report["summary"]:
+            if record["degradation"] == self.report["degradation"]:
                 scale = record["scale"] if record["scale"] == MEAN_SCALE else f"x{record['scale']}"
                 engine.state.metrics[f"{record['method']}_{record['measure']}_{scale}"] = record["mean"]
         # Those of evaluations that were given up, too, but nothing that somebody else put there.
