@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from miassr_monai.resampling import bicubic_downsample, bicubic_upscale
+from miassr_monai.resampling import bicubic_downsample, interpolate
 
 __all__ = ["back_project", "consistency_rmse", "degrade_again"]
 
-Degradation = Callable[[torch.Tensor, tuple[float, float]], torch.Tensor]
+Degradation = Callable[[torch.Tensor, tuple[float, ...]], torch.Tensor]
 
 
 def in_plane_factors(factors: Sequence[float], slice_axis: int) -> tuple[float, float]:
@@ -20,22 +20,25 @@ def in_plane_factors(factors: Sequence[float], slice_axis: int) -> tuple[float, 
 
 
 def degrade_again(
-    fine: torch.Tensor, factors: Sequence[float], slice_axis: int, degradation: Degradation
+    fine: torch.Tensor, factors: Sequence[float], slice_axis: int | None, degradation: Degradation
 ) -> torch.Tensor:
     """Degrade a super-resolved volume to the grid that it was made from.
 
-    Across the slices it is sampled by bicubic interpolation, in their plane degraded by ``degradation``.
+    Across the slices it is sampled by bicubic interpolation, in their plane degraded by ``degradation``; a volume that
+    was not made slice by slice is degraded along all axes.
 
     Args:
         fine: ``(C, H, W, D)``.
         factors: HR samples per LR sample along each axis.
-        slice_axis: spatial axis across the slices, 0, 1 or 2.
-        degradation: image ``(..., H, W)`` and scales to an LR image.
+        slice_axis: spatial axis across the slices, 0, 1 or 2; ``None`` for a volume that has no slices.
+        degradation: image ``(..., *size)`` and scales of its last axes to an LR image.
 
     Returns:
         ``(C, floor(H / s), floor(W / s), floor(D / s))``, each axis with its factor. Where ``s h`` is no whole number
         that may lack the last sample of the input.
     """
+    if slice_axis is None:
+        return degradation(fine, tuple(factors))
     planes = fine.movedim(slice_axis + 1, 1)
     in_plane = in_plane_factors(factors, slice_axis)
     if factors[slice_axis] > 1:
@@ -46,16 +49,16 @@ def degrade_again(
 
 
 def chunks(
-    coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float], slice_axis: int
+    coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float], slice_axis: int | None
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Coarse and fine slices that belong together: one at a time, or all where slices depend on one another."""
-    if factors[slice_axis] > 1:
+    if slice_axis is None or factors[slice_axis] > 1:
         return iter([(coarse, fine)])
     return zip(coarse.split(1, slice_axis + 1), fine.split(1, slice_axis + 1), strict=True)
 
 
 def difference(
-    coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float], slice_axis: int, degradation: Degradation
+    coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float], slice_axis: int | None, degradation: Degradation
 ) -> torch.Tensor:
     """What ``coarse`` is beyond ``fine`` degraded again, as far as that reaches."""
     again = degrade_again(fine, factors, slice_axis, degradation)
@@ -63,7 +66,7 @@ def difference(
 
 
 def consistency_rmse(
-    coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float], slice_axis: int, degradation: Degradation
+    coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float], slice_axis: int | None, degradation: Degradation
 ) -> float:
     """Root mean squared difference between a volume and what was super-resolved from it, degraded again.
 
@@ -71,8 +74,8 @@ def consistency_rmse(
         coarse: the input ``(C, h, w, d)``.
         fine: the output ``(C, H, W, D)`` in the same units.
         factors: HR samples per LR sample along each axis.
-        slice_axis: spatial axis across the slices, 0, 1 or 2.
-        degradation: image ``(..., H, W)`` and scales to an LR image.
+        slice_axis: see :func:`degrade_again`.
+        degradation: see :func:`degrade_again`.
     """
     total, count = 0.0, 0
     for small, large in chunks(coarse, fine, factors, slice_axis):
@@ -86,7 +89,7 @@ def back_project(
     coarse: torch.Tensor,
     fine: torch.Tensor,
     factors: Sequence[float],
-    slice_axis: int,
+    slice_axis: int | None,
     degradation: Degradation,
     *,
     iterations: int = 4,
@@ -99,20 +102,17 @@ def back_project(
         coarse: the input ``(C, h, w, d)``.
         fine: the output ``(C, H, W, D)`` in the same units; it is changed in place.
         factors: HR samples per LR sample along each axis.
-        slice_axis: spatial axis across the slices, 0, 1 or 2.
-        degradation: image ``(..., H, W)`` and scales to an LR image.
+        slice_axis: see :func:`degrade_again`.
+        degradation: see :func:`degrade_again`.
         iterations: corrections, one after the other.
 
     Returns:
         ``fine``.
     """
-    in_plane = in_plane_factors(factors, slice_axis)
     for small, large in chunks(coarse, fine, factors, slice_axis):
         for _ in range(iterations):
             residual = difference(small, large, factors, slice_axis, degradation)
             full = torch.zeros_like(small)
             full[tuple(slice(n) for n in residual.shape)] = residual
-            correction = bicubic_upscale(full.movedim(slice_axis + 1, 1), in_plane)
-            correction = bicubic_upscale(correction.movedim(1, -1), (1.0, factors[slice_axis])).movedim(-1, 1)
-            large += correction.movedim(1, slice_axis + 1)
+            large += interpolate(full, list(factors), [0, 0, 0], cubic=True)
     return fine

@@ -21,6 +21,7 @@ def upscale_labels(
     scale: float | Sequence[float] | None = None,
     spacing: float | Sequence[float] | None = None,
     slice_axis: int | None = None,
+    spatial_dims: int = 2,
     one_hot: bool = False,
 ) -> MetaTensor:
     """A label map on the grid that :class:`Predictor` gives an image of the same grid.
@@ -28,6 +29,7 @@ def upscale_labels(
     Args:
         labels: ``(C, h, w)`` or ``(C, h, w, d)``; any values, any type.
         scale, spacing, slice_axis: as of the image.
+        spatial_dims: what the image's network sees: 2 for slices, 3 for volumes.
         one_hot: interpolate each label's indicator linearly and take the label with the largest, at a tie the lowest,
             instead of the nearest voxel's label.
 
@@ -37,7 +39,7 @@ def upscale_labels(
     Raises:
         ValueError: when the scale or the spacing cannot be worked on.
     """
-    plan = make_plan(labels, scale=scale, spacing=spacing, slice_axis=slice_axis)
+    plan = make_plan(labels, scale=scale, spacing=spacing, slice_axis=slice_axis, spatial_dims=spatial_dims)
     coarse = labels.as_tensor().reshape(-1, *plan.shape)
     return on_fine_grid(largest_indicator(coarse, plan) if one_hot else nearest(coarse, plan), labels, plan)
 

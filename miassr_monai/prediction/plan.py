@@ -39,6 +39,7 @@ class Plan:
         spacing: of the input, in mm.
         shape: of the input.
         plane: that the slices are nearest to: ``"axial"``, ``"coronal"`` or ``"sagittal"``.
+        spatial_dims: what the network sees: 2 for slices, 3 for volumes.
     """
 
     factors: tuple[float, float, float]
@@ -46,6 +47,12 @@ class Plan:
     spacing: tuple[float, float, float]
     shape: tuple[int, int, int]
     plane: str
+    spatial_dims: int = 2
+
+    @property
+    def seen(self) -> list[int]:
+        """The axes that the network sees."""
+        return seen_axes(self.spatial_dims, self.slice_axis)
 
     @property
     def in_plane(self) -> tuple[float, float]:
@@ -63,6 +70,11 @@ class Plan:
     def through_plane(self) -> float:
         """Factor across the slices."""
         return self.factors[self.slice_axis]
+
+
+def seen_axes(spatial_dims: int, slice_axis: int) -> list[int]:
+    """The axes of a volume that a network sees: those of a slice, or all."""
+    return [axis for axis in range(3) if spatial_dims == 3 or axis != slice_axis]
 
 
 def find_slice_axis(shape: Sequence[int], spacing: Sequence[float]) -> int:
@@ -117,19 +129,23 @@ def make_plan(
     scale: float | Sequence[float] | None,
     spacing: float | Sequence[float] | None,
     slice_axis: int | None,
+    spatial_dims: int = 2,
 ) -> Plan:
     """Factors of an image for a wanted scale or spacing.
 
     Args:
         image: ``(C, h, w)``, which is a slice, or ``(C, h, w, d)``, with its affine.
-        scale: HR samples per LR sample: one number for the two axes of a slice, or one for each axis.
+        scale: HR samples per LR sample: one number for the axes that the network sees, or one for each axis.
         spacing: wanted, in mm: one number for all axes, or one for each. An axis of one sample keeps its own.
         slice_axis: spatial axis across the slices; see :func:`find_slice_axis` where it is not given.
+        spatial_dims: what the network sees: 2 for slices, 3 for volumes.
 
     Raises:
         ValueError: when not one of ``scale`` and ``spacing`` is given, or what is given cannot be done.
     """
     given, values = check_request(scale, spacing)
+    if spatial_dims == 3 and image.ndim == 3:
+        raise ValueError(f"the model works on volumes, but the image is a slice {tuple(image.shape)}: give a volume.")
     unit = MILLIMETRES.get(int(image.meta.get("xyzt_units", 0)) % 8, 1.0)
     affine = to_affine_nd(3, image.affine)
     steps = in_three(float(step) * unit for step in affine[:3, :3].norm(dim=0))
@@ -140,20 +156,21 @@ def make_plan(
     if axis not in range(-3, 3):
         raise ValueError(f"slice_axis must be 0, 1 or 2, got {axis}.")
     axis %= 3
+    seen = seen_axes(spatial_dims, axis)
     if given == "scale":
-        factors = [values[0] if a != axis else 1.0 for a in range(3)] if len(values) == 1 else pad(values, axis, 1.0)
+        factors = [values[0] if a in seen else 1.0 for a in range(3)] if len(values) == 1 else pad(values, axis, 1.0)
     else:
         wanted = values * 3 if len(values) == 1 else pad(values, axis, steps[axis])
         factors = [1.0 if n == 1 else step / w for n, step, w in zip(shape, steps, wanted, strict=True)]
-        # Spacings in a slice that are equal but for rounding are meant to have one scale, which every network can do.
-        first, second = (a for a in range(3) if a != axis)
-        if abs(factors[first] - factors[second]) < TOLERANCE * factors[second]:
-            factors[second] = factors[first]
+        # Spacings that are equal but for rounding are meant to have one scale, which every network can do.
+        for a in seen[1:]:
+            if abs(factors[seen[0]] - factors[a]) < TOLERANCE * factors[a]:
+                factors[a] = factors[seen[0]]
     factors = [1.0 if abs(f - 1.0) < TOLERANCE else f for f in factors]
     check_factors(factors, steps, spacing)
     if any(f > 1 and n == 1 for f, n in zip(factors, shape, strict=True)):
         raise ValueError("an axis with one sample cannot be super-resolved: give it the scale 1.")
-    return Plan(in_three(factors), axis, steps, shape, plane_across(affine, axis))
+    return Plan(in_three(factors), axis, steps, shape, plane_across(affine, axis), spatial_dims)
 
 
 def in_three(values: Iterable[Number]) -> tuple[Number, Number, Number]:
@@ -220,9 +237,10 @@ def warnings_of(image: MetaTensor, plan: Plan, model: TrainedModel, window: Sequ
     if kind == "CT" and window is None:
         found.append("CT without a window: give the Hounsfield units that matter, such as window=(-160, 240).")
     if not getattr(model.network, "anisotropic", False):
-        if plan.in_plane[0] != plan.in_plane[1]:
-            found.append("the axes of a slice have unequal scales, which the model cannot do: the rest is bicubic.")
-        if plan.through_plane > 1:
+        if len({plan.factors[axis] for axis in plan.seen}) > 1:
+            whose = "a slice" if plan.spatial_dims == 2 else "the volume"
+            found.append(f"the axes of {whose} have unequal scales, which the model cannot do: the rest is bicubic.")
+        if plan.spatial_dims == 2 and plan.through_plane > 1:
             found.append(
                 "the model has no weights for the axis across the slices: it is upscaled by bicubic interpolation."
             )

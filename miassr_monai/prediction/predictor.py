@@ -18,7 +18,7 @@ from torch import nn
 
 from miassr_monai.data import load_volume
 from miassr_monai.data.volume import cast_voxels
-from miassr_monai.geometry import axis_scales, upscaled_size, zoomed_affine
+from miassr_monai.geometry import scale_per_axis, zoomed_affine
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.memory import available_memory, gibibytes
 from miassr_monai.metrics import back_project, consistency_rmse
@@ -49,9 +49,9 @@ class SuperResolutionWarning(UserWarning):
 class Predictor:
     """Super-resolve images and volumes: construct once, call often.
 
-    Slices are super-resolved in their plane. Where a scale across the slices is asked for, too, a network for unequal
-    scales goes through both orthogonal planes and the results are averaged; a network without upscales that axis by
-    bicubic interpolation, and the report says so.
+    A network on volumes super-resolves these as a whole. A network on slices does so in their plane; where a scale
+    across the slices is asked for, too, one for unequal scales goes through both orthogonal planes and the results are
+    averaged, and one without upscales that axis by bicubic interpolation, which the report says.
 
     Args:
         model: bundle folder; weights file; ``"bicubic"``; a network; or ``None`` for the bundle of this package.
@@ -145,7 +145,8 @@ class Predictor:
             image: file or DICOM folder, see :func:`load_volume`; or channel first ``(C, h, w)`` or ``(C, h, w, d)``.
                 Each channel (time, echo, modality) is super-resolved by itself by a network with one channel. Only a
                 file and a MetaTensor have an affine; anything else has a spacing of 1.
-            scale: HR samples per LR sample: one number for the two axes of a slice, or one for each axis.
+            scale: HR samples per LR sample: one number for the axes that the network sees, those of a slice or all; or
+                one for each axis.
             spacing: wanted, in mm: one number for all axes, or one for each.
 
         Returns:
@@ -161,7 +162,9 @@ class Predictor:
         start = time.perf_counter()
         given = as_volume(image)
         dtype = self.dtype if self.dtype != "input" else dtype_of(image, given)
-        plan = make_plan(given, scale=scale, spacing=spacing, slice_axis=self.slice_axis)
+        plan = make_plan(
+            given, scale=scale, spacing=spacing, slice_axis=self.slice_axis, spatial_dims=self.spatial_dims
+        )
         found = self.check(given, plan)
         fine, ranges, rmse = self.run(given.as_tensor().reshape(-1, *plan.shape), plan)
         result = on_fine_grid(cast_voxels(fine, dtype), given, plan)
@@ -177,6 +180,11 @@ class Predictor:
             seconds=time.perf_counter() - start,
         )
         return result
+
+    @property
+    def spatial_dims(self) -> int:
+        """What the network sees: 2 for slices, 3 for volumes."""
+        return getattr(self.model.network, "spatial_dims", 2)
 
     @property
     def channels(self) -> int:
@@ -209,10 +217,11 @@ class Predictor:
         for channel, source, (low, high) in zip(unit, volume, ranges, strict=True):
             torch.sub(source, low, out=channel).div_(high - low)
         fine, rmse = self.super_resolve(unit, plan), None
+        across = plan.slice_axis if plan.spatial_dims == 2 else None
         if self.consistency == "project":
-            fine = back_project(unit, fine, plan.factors, plan.slice_axis, self.degradation)
+            fine = back_project(unit, fine, plan.factors, across, self.degradation)
         if self.consistency is not None:
-            rmse = consistency_rmse(unit, fine, plan.factors, plan.slice_axis, self.degradation)
+            rmse = consistency_rmse(unit, fine, plan.factors, across, self.degradation)
         for channel, (low, high) in zip(fine, ranges, strict=True):
             channel.mul_(high - low).add_(low)
         if not torch.isfinite(fine).all():
@@ -227,24 +236,24 @@ class Predictor:
         """Super-resolve a volume ``(C, h, w, d)`` with intensities in [0, 1]: in plane, then across the slices."""
         network, slice_axis = self.model.network, plan.slice_axis
         anisotropic = getattr(network, "anisotropic", False)
-        in_plane = [axis for axis in range(3) if axis != slice_axis]
-        sizes = [upscaled_size(n, f) for n, f in zip(volume.shape[1:], plan.factors, strict=True)]
         volume = volume.unflatten(0, (-1, self.channels))
-        planar = plan.in_plane if anisotropic else min(plan.in_plane)
-        done = list(axis_scales(planar))
-        done.insert(slice_axis, 1.0)
+        wanted = tuple(plan.factors[axis] for axis in plan.seen)
+        scale = wanted if anisotropic else min(wanted)
+        done = [1.0, 1.0, 1.0]
+        for axis, factor in zip(plan.seen, scale_per_axis(scale, plan.spatial_dims), strict=True):
+            done[axis] = factor
         if max(done) > 1:
-            volume = self.inferer(slice_axis=slice_axis)(volume, network, scale=planar)
-        if anisotropic and plan.through_plane > 1:
+            volume = self.inferer(slice_axis=slice_axis)(volume, network, scale=scale)
+        if anisotropic and done[slice_axis] != plan.through_plane:
             views = []
-            for axis in in_plane:
+            for axis in plan.seen:
                 scales = tuple(plan.through_plane if a == slice_axis else 1.0 for a in range(3) if a != axis)
                 views.append(self.inferer(slice_axis=axis)(volume, network, scale=scales))
             volume = views[0].add_(views[1]).div_(2)
             done[slice_axis] = plan.through_plane
         for axis in range(3):
             if done[axis] != plan.factors[axis]:
-                volume = bicubic_axis(volume, axis + 2, sizes[axis], done[axis], plan.factors[axis])
+                volume = bicubic_axis(volume, axis + 2, plan.output_shape[axis], done[axis], plan.factors[axis])
         return volume.flatten(0, 1)
 
 

@@ -93,9 +93,13 @@ class SuperResolve(InvertibleTransform):
         if self.mode == NETWORK:
             return self.predictor(img, scale=self.scale, spacing=self.spacing)
         labels = img if isinstance(img, MetaTensor) else MetaTensor(img)
-        slice_axis = self.predictor_args.get("slice_axis")
         return upscale_labels(
-            labels, scale=self.scale, spacing=self.spacing, slice_axis=slice_axis, one_hot=self.mode == "one_hot"
+            labels,
+            scale=self.scale,
+            spacing=self.spacing,
+            slice_axis=self.predictor_args.get("slice_axis"),
+            spatial_dims=self.predictor.spatial_dims,
+            one_hot=self.mode == "one_hot",
         )
 
     def inverse(self, data: torch.Tensor) -> torch.Tensor:

@@ -47,6 +47,27 @@ def test_a_scale_is_for_the_axes_of_a_slice_or_for_all(scale, factors, slice_axi
 
 
 @pytest.mark.parametrize(
+    "scale, factors", [(2.5, (2.5, 2.5, 2.5)), ((2.0, 3.0), (2.0, 3.0, 1.0)), ((1, 1, 4), (1, 1, 4))]
+)
+def test_one_scale_is_for_all_axes_of_a_network_on_volumes(scale, factors):
+    plan = make_plan(volume(), scale=scale, spacing=None, slice_axis=None, spatial_dims=3)
+    assert plan.factors == factors and plan.spatial_dims == 3 and plan.seen == [0, 1, 2]
+    # Across which axis the slices are is still known: pictures show one.
+    assert plan.slice_axis == 2 and plan_of(scale=2.0, slice_axis=1).seen == [0, 2]
+
+
+def test_spacings_of_a_volume_that_are_equal_but_for_rounding_get_one_scale():
+    image = volume(spacing=(0.976562, 0.9765625, 0.976563))
+    plan = make_plan(image, scale=None, spacing=0.5, slice_axis=None, spatial_dims=3)
+    assert len(set(plan.factors)) == 1
+
+
+def test_a_slice_is_no_volume():
+    with pytest.raises(ValueError, match=r"works on volumes, but the image is a slice \(1, 20, 30\): give a volume"):
+        make_plan(volume()[..., 0], scale=2.0, spacing=None, slice_axis=None, spatial_dims=3)
+
+
+@pytest.mark.parametrize(
     "spacing, factors", [(0.5, (1.8, 2.0, 8.0)), ((0.45, 0.5), (2.0, 2.0, 1.0)), ((0.9, 0.25, 2.0), (1.0, 4.0, 2.0))]
 )
 @pytest.mark.parametrize("code, unit", [(0, 1.0), (1, 1000.0), (2, 1.0), (3, 0.001), (10, 1.0), (8 + 1, 1000.0)])
@@ -233,3 +254,14 @@ def test_what_a_network_of_one_scale_leaves_to_bicubic_is_warned_of():
     assert found(trained=isotropic, scale=(2, 2, 3)) == [across]
     assert found(trained=isotropic, scale=(1, 2, 3)) == [unequal, across]
     assert found(trained=anisotropic, scale=(1, 2, 3)) == []
+
+
+def test_what_a_network_on_volumes_of_one_scale_leaves_to_bicubic_is_warned_of():
+    network = Bicubic(3)
+    network.anisotropic = False
+    for scale, expected in (
+        (2.0, []),
+        ((2, 2, 3), ["the axes of the volume have unequal scales, which the model cannot do: the rest is bicubic."]),
+    ):
+        plan = make_plan(volume(), scale=scale, spacing=None, slice_axis=None, spatial_dims=3)
+        assert warnings_of(volume(), plan, model(None, network), None) == expected

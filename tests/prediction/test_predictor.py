@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from monai.data import MetaTensor
 from torch import nn
 
-from miassr_monai import Predictor
+from miassr_monai import Predictor, networks
 from miassr_monai.metrics import consistency_rmse
 from miassr_monai.prediction import SuperResolutionWarning, TrainedModel
+from miassr_monai.resampling import bicubic_axis
 from miassr_monai.transforms import paper_degradation, psf_degradation
 
 pytestmark = [
@@ -59,6 +60,41 @@ def test_a_point_keeps_its_world_coordinate(affine, world_ramp, wish, slice_axis
     image = MetaTensor(torch.stack([ramp, -2 * ramp]).float(), affine=affine)
     fine = Predictor(Linear(), slice_axis=slice_axis, consistency=None)(image, **wish)
     assert_ramp(fine, world_ramp, (1.0, -2.0))
+
+
+@pytest.mark.parametrize("wish", [{"scale": 2.5}, {"scale": (1.3, 2.0, 2.37)}, {"spacing": 0.4}])
+def test_a_point_of_a_volume_that_is_seen_whole_keeps_its_world_coordinate(affine, world_ramp, wish):
+    ramp = world_ramp((20, 21, 22), affine)
+    image = MetaTensor(torch.stack([ramp, -2 * ramp]).float(), affine=affine)
+    fine = Predictor(networks.Linear(3), consistency=None, tile_size=30)(image, **wish)
+    assert_ramp(fine, world_ramp, factors=(1.0, -2.0))
+
+
+@pytest.mark.parametrize("anisotropic", [True, False])
+def test_a_network_on_volumes_does_all_axes_and_bicubic_interpolation_what_it_cannot(anisotropic):
+    image, network = random_image(1, *SIZE), networks.Linear(3)
+    network.anisotropic = anisotropic
+    fine = Predictor(network)(image, scale=(1.5, 2.0, 2.0)).as_tensor()
+    assert fine.shape == (1, 13, 16, 14)
+    done = (1.5, 2.0, 2.0) if anisotropic else 1.5
+    expected = network(image[None].double(), done)[0]
+    for axis, size in ((2, 16), (3, 14)) if not anisotropic else ():
+        expected = bicubic_axis(expected, axis, size, 1.5, 2.0)
+    torch.testing.assert_close(fine, expected.float(), rtol=0, atol=1e-5)
+
+
+def test_a_volume_that_is_seen_whole_is_consistent_along_all_axes():
+    scale = (2.0, 2.0, 2.0)
+    image = paper_degradation(random_image(1, 24, 20, 28), scale)
+    rmse = {}
+    for consistency in ("report", "project"):
+        predictor = Predictor(networks.Linear(3), consistency=consistency)
+        fine = predictor(image, scale=2.0).as_tensor()
+        low, high = predictor.report["intensity_ranges"][0]
+        expected = ((paper_degradation(fine, scale) - image) / (high - low)).square().mean().sqrt().item()
+        rmse[consistency] = predictor.report["consistency"]["rmse"]
+        assert rmse[consistency] == pytest.approx(expected, rel=1e-3)
+    assert rmse["project"] < 0.5 * rmse["report"]
 
 
 @pytest.mark.parametrize("scale", [2.5, (2.0, 3.0)])
