@@ -1,0 +1,126 @@
+"""The bundle workflow that is running: where its bundle is, what its configuration says, how its errors end."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType, TracebackType
+
+from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow
+
+from miassr_monai.configuration import check_values
+from miassr_monai.files import whole_file
+
+__all__ = ["bundle_root", "check_workflow", "running_workflow", "save_running_config"]
+
+# MONAI's own keys, which `--tracking` reads.
+TRACKING_KEYS = {"save_execute_config"}
+
+
+def callers() -> Iterator[FrameType]:
+    """The frames of all callers, the nearest first."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def running_workflow() -> ConfigWorkflow | None:
+    """The bundle workflow that is running: MONAI hands it to nobody, so it is looked up among the callers."""
+    found = (frame.f_locals.get("self") for frame in callers())
+    return next((caller for caller in found if isinstance(caller, ConfigWorkflow)), None)
+
+
+def bundle_root() -> str:
+    """The bundle's folder: the one above the ``configs`` that the running workflow has its configuration from.
+
+    As for MONAI, it is the working directory where no workflow is running.
+    """
+    workflow = running_workflow()
+    if workflow is None:
+        return "."
+    folder = workflow.config_root_path
+    return str(folder.parent if folder.name == "configs" else folder)
+
+
+def save_running_config(path: str | os.PathLike) -> None:
+    """Write the configuration of the workflow that is running, overlays and overrides merged, as JSON.
+
+    Raises:
+        RuntimeError: when no workflow is running.
+        OSError: when it cannot be written.
+    """
+    workflow = running_workflow()
+    if workflow is None:
+        raise RuntimeError("the running configuration can only be saved from within `python -m monai.bundle run`.")
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(workflow.parser.get(), indent=2), encoding="utf-8")
+
+
+def check_workflow() -> None:
+    """Check the configuration of the workflow that is running before any of it is done.
+
+    To be called first in ``initialize``. In ``python -m monai.bundle``, errors from then on end in one sentence.
+
+    Raises:
+        ValueError: when the command line has a key that no configuration file defines, or a value is not accepted.
+    """
+    if getattr(sys.modules["__main__"].__spec__, "name", None) == "monai.bundle.__main__":
+        sys.excepthook = tell
+    workflow = running_workflow()
+    if workflow is None:
+        return
+    given = next((frame.f_locals for frame in callers() if frame.f_code is create_workflow.__code__), None)
+    if given is not None:
+        # What is left of the arguments are overrides, beside those of the workflow itself.
+        own = {*inspect.signature(type(workflow)).parameters, *TRACKING_KEYS}
+        check_keys([key for key in given["_args"] if key not in own], given["config_file"])
+    check_values(workflow.parser)
+
+
+def check_keys(keys: Sequence[str], config_file: str | Sequence[str]) -> None:
+    """Refuse keys that no configuration file defines, except arguments of a component that is defined.
+
+    Raises:
+        ValueError: when there is one.
+    """
+    defined = ConfigParser(ConfigParser.load_config_files(config_file))
+    for key in keys:
+        parent, _, name = key.replace("::", "#").rpartition("#")
+        component = defined.get(parent, {})
+        if key in defined or (isinstance(component, Mapping) and "_target_" in component):
+            continue
+        similar = difflib.get_close_matches(name, list(component), n=1)
+        known = "#".join(filter(None, [parent, *similar]))
+        hint = f"did you mean {known}?" if similar else "see the configuration files for those that there are."
+        raise ValueError(f"there is no key {key}: {hint}")
+
+
+def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error so that the last line says what went wrong, ``sys.excepthook``.
+
+    MONAI wraps an error in others that only say where in the configuration it was raised. Those of this package are
+    told alone, all others after their traceback.
+    """
+    if issubclass(kind, KeyboardInterrupt):
+        print("error: interrupted.", file=sys.stderr)
+        return
+    cause = error
+    while cause.__cause__ is not None and raised_in(cause, "monai."):
+        cause = cause.__cause__
+    if not raised_in(cause, "miassr_monai."):
+        traceback.print_exception(kind, error, trace)
+    # Errors of data loading workers come with a traceback of theirs, which the message ends.
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+    print(f"error: {lines[-1]}", file=sys.stderr)
+
+
+def raised_in(error: BaseException, package: str) -> bool:
+    """Whether an error was raised by the code of a package."""
+    places = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(places) and places[-1].startswith(package)
