@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m monai.bundle run
 OUTPUT := bundle/output/quickstart
-QUICKSTART = --config_file "['bundle/configs/$(1).json','bundle/configs/quickstart.json']" --bundle_root bundle
+QUICKSTART = --config_file "['bundle/configs/$(1).json','bundle/configs/quickstart.json']"
 # Threads that wait by spinning for long slow down a machine that others use.
 export GOMP_SPINCOUNT ?= 1000
 

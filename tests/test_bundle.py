@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,6 +70,18 @@ def run(*args, **kwargs):
     return done.stdout + done.stderr
 
 
+def refused(*args, **kwargs):
+    """The last line of a run that fails."""
+    done = subprocess.run(**command(*args, **kwargs), capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stdout + done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+def logged(output_dir):
+    """The metrics of a run's log."""
+    return pd.read_csv(output_dir / "log.csv").drop(columns="time")
+
+
 def final_losses(output_dir):
     client = MlflowClient(f"sqlite:///{output_dir}/mlruns.db")
     (run_info,) = client.search_runs([client.get_experiment_by_name("miassr").experiment_id])
@@ -80,32 +93,34 @@ def final_losses(output_dir):
 @pytest.fixture(scope="module")
 def trained(dataset_dir, tmp_path_factory):
     output_dir = tmp_path_factory.mktemp("trained")
-    run("training", "configs/train.json", dataset_dir=dataset_dir, output_dir=output_dir, mlflow_interval=1, **TINY)
+    run("training", "configs/train.json", dataset_dir=dataset_dir, output_dir=output_dir, log_interval=1, **TINY)
     return output_dir
 
 
 @pytest.mark.parametrize("stage", ["warmup", "gan"])
 def test_run_that_was_killed_and_resumed_equals_one_that_was_not(stage, trained, dataset_dir, tmp_path):
-    overrides = {"dataset_dir": dataset_dir, "output_dir": tmp_path, "mlflow_interval": 1, **TINY}
+    overrides = {"dataset_dir": dataset_dir, "output_dir": tmp_path, "log_interval": 1, **TINY}
     process = subprocess.Popen(**command("training", "configs/train.json", **overrides), stderr=subprocess.DEVNULL)
     while not (tmp_path / f"{stage}_checkpoint.pt").is_file():
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    assert process.wait() == -signal.SIGTERM
+    assert process.wait() == 128 + signal.SIGTERM
     run("training", "configs/train.json", resume=True, **overrides)
 
     assert final_losses(tmp_path) == final_losses(trained)
+    pd.testing.assert_frame_equal(logged(tmp_path), logged(trained))
     for name in ("gan_checkpoint.pt", "model.pt", "model_best_psnr.pt"):
-        torch.testing.assert_close(
-            torch.load(tmp_path / name, weights_only=True),
-            torch.load(trained / name, weights_only=True),
-            rtol=0,
-            atol=0,
-        )
+        resumed, straight = (torch.load(folder / name, weights_only=True) for folder in (tmp_path, trained))
+        # Each has a run of its own in MLflow.
+        for content in (resumed, straight):
+            content.pop("mlflow_log", None)
+        torch.testing.assert_close(resumed, straight, rtol=0, atol=0)
 
 
-def test_training_starts_from_the_weights_that_it_is_given(trained, dataset_dir, tmp_path):
+def test_a_short_training_from_given_weights_leaves_weights_without_a_validation_or_mlflow(
+    trained, dataset_dir, tmp_path
+):
     overrides = {
         **TINY,
         "gan_epochs": 0,
@@ -113,9 +128,11 @@ def test_training_starts_from_the_weights_that_it_is_given(trained, dataset_dir,
         "learning_rate": 0.0,
         "gradient_limit": 0.5,
         "input_size": 8,
+        "val_interval": 5,
+        "tracking_uri": "http://127.0.0.1:9",
     }
     weights = trained / "model.pt"
-    run(
+    printed = run(
         "training",
         "configs/train.json",
         dataset_dir=dataset_dir,
@@ -123,7 +140,11 @@ def test_training_starts_from_the_weights_that_it_is_given(trained, dataset_dir,
         initial_weights=weights,
         **overrides,
     )
-    torch.testing.assert_close(torch.load(tmp_path / "model.pt"), torch.load(weights), rtol=0, atol=1e-7)
+    torch.testing.assert_close(torch.load(tmp_path / "model.pt"), torch.load(weights), rtol=0, atol=3e-7)
+    assert f"The weights are in {tmp_path}/model.pt." in printed
+    assert printed.count("MLflow at http://127.0.0.1:9 cannot be used") == 1
+    log = logged(tmp_path)
+    assert set(log["metric"]) == {"discarded_steps"} and not (tmp_path / "model_best_psnr.pt").exists()
 
 
 @pytest.mark.parametrize(
@@ -147,8 +168,8 @@ def test_overlays_go_on_from_the_weights_that_they_are_given(overlay, metrics, t
     weights = trained / "model.pt"
     configs = [f"configs/{name}.json" for name in ("train", "release", overlay)]
     paths = {"dataset_dir": dataset_dir, "output_dir": tmp_path, "initial_weights": weights}
-    run("training", configs, val_interval=1, mlflow_interval=1, **paths, **overrides)
-    torch.testing.assert_close(torch.load(tmp_path / "model.pt"), torch.load(weights), rtol=0, atol=1e-7)
+    run("training", configs, val_interval=1, log_interval=1, **paths, **overrides)
+    torch.testing.assert_close(torch.load(tmp_path / "model.pt"), torch.load(weights), rtol=0, atol=3e-7)
     client = MlflowClient(f"sqlite:///{tmp_path}/mlruns.db")
     (run_info,) = client.search_runs([client.get_experiment_by_name("miassr").experiment_id])
     assert run_info.info.status == "FINISHED"
@@ -164,7 +185,6 @@ def test_inference_from_the_repository_root_writes_the_finer_grid_in_the_input_u
         "inference",
         "bundle/configs/inference.json",
         cwd=ROOT,
-        bundle_root="bundle",
         ckpt_path=trained / "model.pt",
         input=source,
         output_dir=tmp_path,
@@ -221,34 +241,52 @@ def test_evaluation_goes_on_where_it_was_killed_and_reports_every_slice(trained,
     )
 
 
-def test_training_stops_before_the_first_step_without_vgg_weights(dataset_dir, tmp_path):
-    overrides = {**TINY, "perceptual_weight": 0.006, "vgg_path": tmp_path / "missing.pth"}
-    done = subprocess.run(
-        **command("training", "configs/train.json", dataset_dir=dataset_dir, output_dir=tmp_path, **overrides),
-        capture_output=True,
-        text=True,
+@pytest.fixture
+def old_run(trained, tmp_path):
+    """A copy of the folder of a run, and what is in it."""
+    folder = tmp_path / "old"
+    shutil.copytree(trained, folder)
+    return folder, {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"
+    }
+
+
+@pytest.mark.parametrize(
+    ("overrides", "last"),
+    [
+        ({"perceptual_weight": 0.006, "vgg_path": "missing.pth"}, "error: there are no VGG19 weights at missing.pth"),
+        ({"learning_rat": 1}, "error: there is no key learning_rat: did you mean learning_rate?"),
+        ({"channels": 2}, "/training/volume.nii.gz has 1 channel(s), but 2 (channels) are needed: leave it out, or"),
+    ],
+    ids=["weights", "key", "image"],
+)
+def test_a_training_that_fails_at_once_says_why_in_its_last_line_and_leaves_what_is_there(
+    overrides, last, dataset_dir, old_run
+):
+    folder, before = old_run
+    overrides = {"dataset_dir": dataset_dir, "output_dir": folder, **TINY, **overrides}
+    assert last in refused("training", "configs/train.json", **overrides)
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name in before} == before
+    assert not (folder / "previous_1").exists()
+
+
+def test_a_training_that_diverges_is_stopped_and_leaves_the_last_good_weights(dataset_dir, old_run):
+    folder, before = old_run
+    overrides = {**TINY, "learning_rate": 1e6, "epoch_length": 30, "divergence_steps": 20}
+    line = refused("training", "configs/train.json", dataset_dir=dataset_dir, output_dir=folder, **overrides)
+    assert line.startswith(
+        "error: the training has diverged: 20 steps in a row, up to step 21, were discarded or had a"
     )
-    assert done.returncode != 0
-    assert "there are no VGG19 weights at" in done.stderr
-    assert not (tmp_path / "warmup_checkpoint.pt").exists()
+    assert not list(folder.glob("*.pt"))
+    assert (folder / "previous_1" / "model.pt").read_bytes() == before["model.pt"]
 
 
 def test_a_file_that_does_not_hold_weights_is_refused_by_name(dataset_dir, tmp_path):
     weights = tmp_path / "model.pt"
     torch.save({"weight": torch.zeros(1)}, weights)
-    done = subprocess.run(
-        **command(
-            "inference",
-            "configs/inference.json",
-            ckpt_path=weights,
-            input=dataset_dir / "test",
-            output_dir=tmp_path,
-        ),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode != 0
-    assert f"{weights} does not hold the weights of a generator" in done.stderr
+    overrides = {"ckpt_path": weights, "input": dataset_dir / "test", "output_dir": tmp_path}
+    line = refused("inference", "configs/inference.json", **overrides)
+    assert f"error: {weights} does not hold the weights of a generator" in line
 
 
 @pytest.mark.parametrize(("workflow_type", "name"), [("train", "train"), ("infer", "inference"), ("infer", "evaluate")])
@@ -285,11 +323,11 @@ def test_bfloat16_is_asked_of_generator_and_critic(amp):
 
 def test_learning_rate_is_halved_after_its_steps_in_bfloat16_too(dataset_dir, tmp_path):
     output = tmp_path / "output"
-    overrides = {**TINY, "epoch_length": 4, "warmup_epochs": 1, "gan_epochs": 0, "lr_step": 3, "mlflow_interval": 1}
+    overrides = {**TINY, "epoch_length": 4, "warmup_epochs": 1, "gan_epochs": 0, "lr_step": 3, "log_interval": 1}
     overrides |= {"amp": True, "augment_prob": 0.5}
     run("training", "configs/train.json", dataset_dir=dataset_dir, output_dir=output, **overrides)
     client = MlflowClient(f"sqlite:///{output}/mlruns.db")
     (run_info,) = client.search_runs([client.get_experiment_by_name("miassr").experiment_id])
-    history = client.get_metric_history(run_info.info.run_id, "warmup/lr_group_0")
+    history = client.get_metric_history(run_info.info.run_id, "warmup/learning_rate")
     # The rate is logged after the scheduler's step.
     assert [point.value for point in sorted(history, key=lambda point: point.step)] == [0.001, 0.001, 0.0005, 0.0005]

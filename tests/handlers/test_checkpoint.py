@@ -204,14 +204,65 @@ def test_a_resumed_run_has_to_beat_the_best_so_far(tmp_path):
     assert validate(resumed, [2, 3.5]) == [2, 1]
 
 
-def test_without_a_metric_the_weights_are_always_saved(tmp_path):
+def test_without_a_metric_the_weights_are_saved_after_each_epoch(tmp_path):
     saver = WeightsSaver(tmp_path / "new" / "last.pt", torch.nn.Linear(1, 1, bias=False))
     assert validate(saver, [3, 1, 2]) == [0, 1, 2]
 
 
-def test_a_run_that_is_not_resumed_puts_the_old_checkpoint_aside(tmp_path):
-    path = tmp_path / "gan.pt"
-    save_atomically({"weight": torch.ones(1)}, path)
-    ResumableCheckpoint(path, {}).attach(Engine(lambda engine, batch: None))
-    assert not path.exists()
-    assert_same(torch.load(tmp_path / "gan.pt.previous"), {"weight": torch.ones(1)})
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_weights_that_are_of_no_use_do_not_replace_those_that_are(tmp_path, bad):
+    saver = WeightsSaver(tmp_path / "last.pt", torch.nn.Linear(1, 1, bias=False))
+    engine = Engine(lambda engine, weight: torch.nn.init.constant_(saver.network.weight, weight))
+    saver.attach(engine)
+    engine.run([2.0])
+    assert saver.saved and not saver.unsaved
+    engine.run([bad])
+    assert torch.load(saver.path)["weight"].item() == 2.0 and saver.unsaved
+    engine.state.bad_steps = 1
+    engine.run([3.0])
+    assert torch.load(saver.path)["weight"].item() == 2.0 and saver.unsaved
+    engine.state.bad_steps = 0
+    engine.run([4.0])
+    assert torch.load(saver.path)["weight"].item() == 4.0 and not saver.unsaved
+
+
+def test_a_stage_that_is_diverging_is_not_saved(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    stage = Stage(path, 3)
+    stage.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: setattr(engine.state, "bad_steps", int(engine.state.epoch > 1))
+    )
+    stage.run()
+    assert torch.load(path)["trainer"]["iteration"] == ITERATIONS
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, -1])
+def test_a_checkpoint_that_was_cut_short_is_named(tmp_path, size):
+    path = tmp_path / "checkpoint.pt"
+    Stage(path, 1).run()
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=f"{path} is damaged or no checkpoint: delete it to start"):
+        Stage(path, 2, resume=True).run()
+
+
+def test_weights_are_no_checkpoint(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    save_atomically(torch.nn.Linear(1, 1).state_dict(), path)
+    with pytest.raises(ValueError, match="is damaged or no checkpoint"):
+        Stage(path, 2, resume=True).run()
+
+
+def test_a_checkpoint_of_another_network_or_stage_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pt"
+    Stage(path, 1).run()
+    message = (
+        rf"{path} was saved by a run with another configuration \(.*\): resume with the one in {tmp_path}/config.json"
+    )
+    with pytest.raises(ValueError, match=message):
+        Stage(path, 2, gan=True, resume=True).run()
+    content = torch.load(path)
+    content["network"]["trunk.head.weight"] = torch.zeros(3, 3)
+    save_atomically(content, path)
+    with pytest.raises(ValueError, match=message) as caught:
+        Stage(path, 2, resume=True).run()
+    assert "size mismatch for trunk.head.weight" in str(caught.value) and "\n" not in str(caught.value)

@@ -1,31 +1,33 @@
-import json
-from pathlib import Path
-from types import SimpleNamespace
+import os
+import socket
+import sqlite3
+import time
 
 import pytest
-import torch
-from ignite.engine import Engine, Events
 from mlflow import MlflowClient
-from monai.bundle import ConfigWorkflow
-from monai.engines import SupervisedTrainer
-from monai.handlers import LrScheduleHandler
 from monai.utils import path_to_sqlite_uri
 
-from miassr_monai.handlers import StageMLFlowHandler, save_running_config
+from miassr_monai.handlers import MLflowLog, mlflow
+from miassr_monai.handlers.mlflow import make_database
 
-EPOCHS, ITERATIONS = 2, 4
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture(scope="module", autouse=True)
+def no_tracking_uri():
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield tmp_path_factory.mktemp("tracking")
+        yield
 
 
 @pytest.fixture(scope="module")
-def uri(folder):
-    return path_to_sqlite_uri(folder / "mlruns.db")
+def database(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tracking") / "mlruns.db"
+    make_database(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def uri(database):
+    return path_to_sqlite_uri(database)
 
 
 @pytest.fixture(scope="module")
@@ -33,185 +35,222 @@ def client(uri):
     return MlflowClient(uri)
 
 
-def run_stage(stage, validator, panel, **options):
-    """Train a stage of eight iterations; their losses."""
-    network = torch.nn.Linear(2, 1)
-    batches = [{"image": torch.rand(3, 2), "label": torch.rand(3, 1)} for _ in range(ITERATIONS)]
-    trainer = SupervisedTrainer(
-        device="cpu",
-        max_epochs=EPOCHS,
-        train_data_loader=batches,
-        network=network,
-        optimizer=torch.optim.SGD(network.parameters(), lr=0.8),
-        loss_function=torch.nn.L1Loss(),
-        decollate=stage == "warmup",
-    )
-    losses = []
-
-    def note(engine):
-        output = engine.state.output
-        losses.append(float((output[0] if stage == "warmup" else output)["loss"]))
-
-    if stage == "gan":
-        trainer.d_optimizer = torch.optim.SGD(network.parameters(), lr=0.25)
-
-        @trainer.on(Events.ITERATION_STARTED)
-        def schedule(engine):
-            engine.d_optimizer.param_groups[0]["lr"] = 0.25 * engine.state.iteration
-
-    def validate(engine):
-        validator.state.epoch = engine.state.epoch
-        validator.state.metrics = {"psnr_x2": 20.0 + engine.state.epoch, "ssim": 0.5}
-        panel.write_text(f"picture of epoch {engine.state.epoch}")
-        engine.state.discarded = 3 * engine.state.epoch
-
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, note)
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, validate)
-    StageMLFlowHandler(stage, validator, panel_path=panel, interval=2, **options).attach(trainer)
-    scheduler = torch.optim.lr_scheduler.StepLR(trainer.optimizer, step_size=3, gamma=0.5)
-    LrScheduleHandler(scheduler, print_lr=False, epoch_level=False).attach(trainer)
-    trainer.run()
-    return losses
+def runs_of(client, experiment):
+    return client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
 
 
-@pytest.fixture(scope="module")
-def tracked(folder, uri, client):
-    """A run of two stages, as it is read back."""
-    (folder / "config.json").write_text("{}")
-    options = {"tracking_uri": uri, "experiment_name": "stages", "run_name": "one run"}
-    validator = SimpleNamespace(state=SimpleNamespace(epoch=0))
-    panel = folder / "panel.png"
-    losses = {"warmup": run_stage("warmup", validator, panel, artifacts=str(folder / "config.json"), **options)}
-    losses["gan"] = run_stage("gan", validator, panel, close_on_complete=True, **options)
-    (run,) = client.search_runs([client.get_experiment_by_name("stages").experiment_id])
-    return SimpleNamespace(id=run.info.run_id, run=run, losses=losses, folder=folder)
+def history(client, log, name):
+    return [(point.step, point.value) for point in client.get_metric_history(log.run_id, name)]
 
 
-def history(client, tracked, name):
-    return {metric.step: metric.value for metric in client.get_metric_history(tracked.id, name)}
+def test_a_run_has_what_was_logged_and_is_finished_when_it_is_closed(uri, client, tmp_path):
+    for name in ("panel.png", "config.json"):
+        (tmp_path / name).write_text(name)
+    artifacts = [str(tmp_path / name) for name in ("config.json", "missing.csv")]
+    log = MLflowLog(uri, "whole", "one run", artifacts)
+    log.log_params({"warmup/max_epochs": 3})
+    log.log_metrics({"warmup/loss": 0.5, "warmup/psnr": 30.0}, 1)
+    log.log_metrics({"warmup/loss": 0.25}, 2)
+    log.log_file(tmp_path / "panel.png", "warmup/epoch_0001")
+    log.log_file(tmp_path / "nothing.png", "warmup/epoch_0002")
+    assert runs_of(client, "whole")[0].info.status == "RUNNING"
+    log.close()
+    (run,) = runs_of(client, "whole")
+    assert (run.info.status, run.info.run_name, run.data.params) == ("FINISHED", "one run", {"warmup/max_epochs": "3"})
+    assert history(client, log, "warmup/loss") == [(1, 0.5), (2, 0.25)]
+    assert {item.path for item in client.list_artifacts(log.run_id)} == {"warmup", "config.json"}
+    assert {item.path for item in client.list_artifacts(log.run_id, "warmup")} == {"warmup/epoch_0001"}
 
 
-def test_an_epoch_without_validation_has_no_validation_metrics(uri, client):
-    validator = SimpleNamespace(state=SimpleNamespace(epoch=0, metrics={}))
-
-    def validate(engine):
-        if engine.state.epoch % 2:
-            validator.state = SimpleNamespace(epoch=engine.state.epoch, metrics={"psnr": 30.0 + engine.state.epoch})
-
-    trainer = Engine(lambda engine, batch: {"loss": 1.0})
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, validate)
-    StageMLFlowHandler("warmup", validator, tracking_uri=uri, experiment_name="gaps", run_name="gaps").attach(trainer)
-    trainer.run([0], max_epochs=4)
-    (run,) = client.search_runs([client.get_experiment_by_name("gaps").experiment_id])
-    points = client.get_metric_history(run.info.run_id, "warmup/psnr")
-    assert {point.step: point.value for point in points} == {1: 31.0, 3: 33.0}
-
-
-@pytest.mark.parametrize("stage", ["warmup", "gan"])
-def test_losses_and_learning_rates_are_logged_at_the_interval_under_the_stage_s_name(client, tracked, stage):
-    losses = tracked.losses[stage]
-    assert history(client, tracked, f"{stage}/loss") == {step: pytest.approx(losses[step - 1]) for step in (2, 4, 6, 8)}
-    assert history(client, tracked, f"{stage}/lr_group_0") == {2: 0.8, 4: 0.4, 6: 0.4, 8: 0.2}
+def test_a_resumed_run_goes_on_in_its_own_run_and_can_be_longer(uri, client):
+    logs = [MLflowLog(uri, "resumed", f"run {index}") for index in range(3)]
+    for log in logs:
+        log.log_params({"warmup/max_epochs": 1})
+        log.log_metrics({"loss": 1.0}, 1)
+    resumed = MLflowLog(uri, "resumed", "another")
+    resumed.load_state_dict(logs[1].state_dict())
+    resumed.log_params({"warmup/max_epochs": 2, "gan/max_epochs": 1})
+    resumed.log_metrics({"loss": 2.0}, 2)
+    resumed.close()
+    runs = {run.info.run_name: run for run in runs_of(client, "resumed")}
+    assert set(runs) == {"run 0", "run 1", "run 2"}
+    assert runs["run 1"].info.status == "FINISHED"
+    assert runs["run 1"].data.params == {"warmup/max_epochs": "1", "gan/max_epochs": "1"}
+    assert history(client, logs[1], "loss") == [(1, 1.0), (2, 2.0)]
+    assert history(client, logs[2], "loss") == [(1, 1.0)]
 
 
-@pytest.mark.parametrize("stage", ["warmup", "gan"])
-def test_the_validator_s_metrics_and_the_discarded_steps_are_logged_at_epochs(client, tracked, stage):
-    assert history(client, tracked, f"{stage}/psnr_x2") == {1: 21.0, 2: 22.0}
-    assert history(client, tracked, f"{stage}/ssim") == {1: 0.5, 2: 0.5}
-    assert history(client, tracked, f"{stage}/discarded_steps") == {1: 3, 2: 6}
+def test_a_run_that_was_finished_runs_again_when_it_is_made_longer(uri, client):
+    log = MLflowLog(uri, "longer")
+    log.log_metrics({"loss": 1.0}, 1)
+    log.close()
+    resumed = MLflowLog(uri, "longer")
+    resumed.load_state_dict(log.state_dict())
+    resumed.log_metrics({"loss": 1.0}, 2)
+    (run,) = runs_of(client, "longer")
+    assert run.info.status == "RUNNING"
 
 
-def test_the_critic_s_learning_rate_is_logged_where_there_is_a_critic(client, tracked):
-    assert history(client, tracked, "gan/critic_lr") == {2: 0.5, 4: 1.0, 6: 1.5, 8: 2.0}
+def test_a_run_that_is_not_in_this_database_is_begun_anew(uri, client):
+    log = MLflowLog(uri, "elsewhere", "new")
+    log.load_state_dict({"run_id": 32 * "a"})
+    log.log_metrics({"loss": 1.0}, 1)
+    (run,) = runs_of(client, "elsewhere")
+    assert (run.info.run_name, run.info.run_id) == ("new", log.run_id)
 
 
-def test_nothing_else_is_logged(tracked):
-    names = {"loss", "lr_group_0", "psnr_x2", "ssim", "discarded_steps"}
-    expected = {f"{stage}/{name}" for stage in ("warmup", "gan") for name in names}
-    assert set(tracked.run.data.metrics) == {*expected, "gan/critic_lr"}
-    assert tracked.run.data.params == {
-        f"{stage}/{name}": value
-        for stage in ("warmup", "gan")
-        for name, value in (("max_epochs", str(EPOCHS)), ("epoch_length", str(ITERATIONS)))
-    }
+def test_the_environment_decides_where(uri, client, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    MLflowLog("http://127.0.0.1:9", "environment").log_metrics({"loss": 1.0}, 1)
+    assert len(runs_of(client, "environment")) == 1
 
 
-def test_both_stages_are_one_run_that_ends_with_the_second(tracked):
-    assert tracked.run.info.run_name == "one run"
-    assert tracked.run.info.status == "FINISHED"
+def use(log):
+    """Log as a training does; the seconds that it took."""
+    start = time.monotonic()
+    log.log_params({"warmup/max_epochs": 2})
+    for step in range(20):
+        log.log_metrics({"loss": 1.0}, step)
+    log.close()
+    return time.monotonic() - start
 
 
-def test_the_picture_of_each_epoch_and_the_artifacts_are_kept(client, tracked):
-    for stage in ("warmup", "gan"):
-        for epoch in (1, 2):
-            name = f"{stage}/epoch_{epoch:04d}/panel.png"
-            text = Path(client.download_artifacts(tracked.id, name)).read_text()
-            assert text == f"picture of epoch {epoch}"
-    assert {item.path for item in client.list_artifacts(tracked.id)} == {"warmup", "gan", "config.json"}
+@pytest.fixture
+def silent_server():
+    """The address of a server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def log_stage(uri, experiment, run_name=None, max_epochs=1, **options):
-    """Run a stage that is not finished in MLflow's eyes; its handler."""
-    handler = StageMLFlowHandler("warmup", tracking_uri=uri, experiment_name=experiment, run_name=run_name, **options)
-    engine = Engine(lambda engine, loss: {"loss": loss})
-    handler.attach(engine)
-    engine.run([1.0], max_epochs=max_epochs)
-    return handler
+def assert_one_warning(caplog, uri):
+    messages = [record.getMessage() for record in caplog.records if record.name.startswith("miassr_monai")]
+    (message,) = messages
+    assert message.startswith(f"MLflow at {uri} cannot be used, the run goes on without it: ")
+    assert "\n" not in message
 
 
-def test_a_stage_without_validator_picture_or_guard_logs_its_losses(client, uri, tmp_path):
-    run = log_stage(uri, "bare", panel_path=tmp_path / "nothing.png").cur_run
-    assert client.get_run(run.info.run_id).data.metrics == {"warmup/loss": 1.0, "warmup/discarded_steps": 0.0}
-    assert client.list_artifacts(run.info.run_id) == []
+def test_a_server_that_is_away_costs_one_warning_and_seconds(caplog):
+    assert use(MLflowLog("http://127.0.0.1:9", "away")) < 15
+    assert_one_warning(caplog, "http://127.0.0.1:9")
 
 
-def test_a_resumed_run_goes_on_in_the_unfinished_run(uri):
-    first = log_stage(uri, "resumed", "killed").cur_run
-    assert log_stage(uri, "resumed").cur_run.info.run_id == first.info.run_id
+def test_a_server_that_does_not_answer_costs_one_warning_and_its_timeout(caplog, silent_server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    assert use(MLflowLog(silent_server, "silent")) < 15
+    assert_one_warning(caplog, silent_server)
 
 
-def test_a_resumed_run_goes_on_in_the_latest_unfinished_run(uri):
-    runs = [log_stage(uri, "several", name).cur_run.info.run_id for name in ("killed long ago", "killed now")]
-    assert log_stage(uri, "several").cur_run.info.run_id == runs[1]
+def test_a_database_that_is_locked_costs_one_warning_and_some_patience(caplog, database, uri, monkeypatch):
+    monkeypatch.setattr(mlflow, "PATIENCE", 0.5)
+    other = sqlite3.connect(database, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        assert use(MLflowLog(uri, "locked")) < 10
+    finally:
+        other.close()
+    assert_one_warning(caplog, uri)
 
 
-def test_a_resumed_run_can_be_longer(uri):
-    log_stage(uri, "longer", max_epochs=1)
-    log_stage(uri, "longer", max_epochs=2)
+@pytest.mark.parametrize(
+    "content", [b"", b"no database at all, but longer than the header of one" * 9], ids=["empty", "other"]
+)
+def test_a_file_that_is_no_database_of_mlflow_costs_one_warning(caplog, tmp_path, content):
+    path = tmp_path / "mlruns.db"
+    with sqlite3.connect(path) as half:
+        half.execute("CREATE TABLE _alembic_tmp_experiments (id INTEGER)")
+        half.execute("CREATE TABLE experiments (id INTEGER)")
+    half.close()
+    path.write_bytes(content or path.read_bytes())
+    assert use(MLflowLog(path_to_sqlite_uri(path), "half")) < 10
+    assert_one_warning(caplog, path_to_sqlite_uri(path))
 
 
-def make_workflow(folder, **override):
-    configs = {
-        "train.json": {
-            "imports": ["$from miassr_monai.handlers import save_running_config"],
-            "output_dir": "nowhere",
-            "network": {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": "@width"},
-            "width": 64,
-            "depth": 16,
-            "initialize": ["$save_running_config(@output_dir + '/deep/config.json')"],
-        },
-        "overlay.json": {"width": 32, "network#bias": False},
-        "metadata.json": {"version": "1"},
-    }
-    for name, content in configs.items():
-        (folder / name).write_text(json.dumps(content))
-    files = [str(folder / name) for name in ("train.json", "overlay.json")]
-    return ConfigWorkflow(files, logging_file=False, workflow_type=None, **override)
+def test_a_folder_that_cannot_be_written_costs_one_warning(caplog, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    uri = path_to_sqlite_uri(tmp_path / "file" / "mlruns.db")
+    assert use(MLflowLog(uri, "nowhere")) < 5
+    assert_one_warning(caplog, uri)
 
 
-def test_the_running_configuration_is_saved_with_overlays_and_overrides_merged(tmp_path):
-    make_workflow(tmp_path, output_dir=str(tmp_path), depth=6).initialize()
-    config = json.loads((tmp_path / "deep" / "config.json").read_text())
-    linear = {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": "@width", "bias": False}
-    assert {key: config[key] for key in ("output_dir", "network", "width", "depth")} == {
-        "output_dir": str(tmp_path),
-        "network": linear,
-        "width": 32,
-        "depth": 6,
-    }
+def test_a_database_that_is_free_again_is_used_again(caplog, database, uri, client, monkeypatch):
+    monkeypatch.setattr(mlflow, "PATIENCE", 0.2)
+    monkeypatch.setattr(mlflow, "PAUSE", 0.0)
+    log = MLflowLog(uri, "free")
+    log.log_metrics({"loss": 1.0}, 1)
+    log.handler.close()
+    log.handler = None
+    other = sqlite3.connect(database, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    for step in (2, 3):
+        log.log_metrics({"loss": 1.0}, step)
+    other.close()
+    log.log_metrics({"loss": 4.0}, 4)
+    assert history(client, log, "loss") == [(1, 1.0), (4, 4.0)]
+    assert_one_warning(caplog, uri)
 
 
-def test_there_is_no_running_configuration_outside_of_a_workflow(tmp_path):
-    with pytest.raises(RuntimeError, match=r"from within `python -m monai\.bundle run`"):
-        save_running_config(tmp_path / "config.json")
+def test_it_is_not_tried_at_every_step(monkeypatch):
+    tries = []
+
+    def connect():
+        tries.append(time.monotonic())
+        raise OSError("away")
+
+    log = MLflowLog("http://127.0.0.1:9", "away")
+    monkeypatch.setattr(log, "connect", connect)
+    use(log)
+    assert len(tries) == 1
+    monkeypatch.setattr(log, "retry_at", time.monotonic() - 1)
+    use(log)
+    assert len(tries) == 2
+
+
+def tables(path):
+    connection = sqlite3.connect(path)
+    try:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    finally:
+        connection.close()
+
+
+def test_the_database_is_whole_or_not_there(tmp_path, database, monkeypatch):
+    path, seen = tmp_path / "mlruns.db", []
+
+    def put(partial, path):
+        seen.append((tables(partial), path.exists()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "link", put)
+    with pytest.raises(KeyboardInterrupt):
+        make_database(path)
+    assert seen == [(tables(database), False)] and {"experiments", "runs", "metrics"} <= tables(database)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_database_of_a_process_that_was_faster_is_used(tmp_path, monkeypatch):
+    path = tmp_path / "mlruns.db"
+
+    def be_slow(uri):
+        path.write_text("of the other process")
+        return MlflowClient(uri)
+
+    monkeypatch.setattr(mlflow, "MlflowClient", be_slow)
+    make_database(path)
+    assert path.read_text() == "of the other process"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_without_links_will_do(tmp_path, database, monkeypatch):
+    def refuse(partial, path):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    make_database(tmp_path / "mlruns.db")
+    assert tables(tmp_path / "mlruns.db") == tables(database)
+    assert [file.name for file in tmp_path.iterdir()] == ["mlruns.db"]
+
+
+def test_a_database_that_is_there_is_left_alone(database):
+    before = database.stat().st_mtime_ns, os.stat(database).st_ino
+    make_database(database)
+    assert (database.stat().st_mtime_ns, os.stat(database).st_ino) == before
