@@ -11,11 +11,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_apart", "check_new", "is_running", "save_atomically", "whole_file"]
+__all__ = ["check_apart", "check_new", "is_running", "partial_path", "save_atomically", "whole_file"]
 
 # Whose a partial file is: the machine, because folders are shared, and the process.
 HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:32]
 PARTIAL = re.compile(rf"\.{HOST}\.(\d+)\.partial\.")
+
+
+def partial_path(path: str | os.PathLike) -> Path:
+    """Where this process writes what is then put at ``path``; what a kill leaves there is removed by later ones."""
+    path = Path(path)
+    return path.with_name(f".{HOST}.{os.getpid()}.partial.{path.name}")
 
 
 @contextmanager
@@ -28,7 +34,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         OSError: when it cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{HOST}.{os.getpid()}.partial.{path.name}")
+    partial = partial_path(path)
     try:
         remove_orphans(path.parent)
         yield partial

@@ -16,6 +16,8 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from monai.handlers import MLFlowHandler
 
+from miassr_monai.files import partial_path
+
 __all__ = ["MLflowLog", "make_database"]
 
 logger = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ def make_database(path: str | os.PathLike) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    partial = partial_path(path)
     partial.touch()
     try:
         engine = MlflowClient(f"{SQLITE}:memory:")._tracking_client.store.engine

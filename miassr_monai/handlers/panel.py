@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
 from miassr_monai.data import as_slices
+from miassr_monai.files import whole_file
 from miassr_monai.geometry import Scale, format_scale
 
 __all__ = ["ImagePanel", "draw_panel"]
@@ -64,7 +65,8 @@ def draw_panel(
     figure.colorbar(shown, ax=axes, shrink=0.6, label="absolute error (data range 1)")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=100)
 
 
 class ImagePanel:

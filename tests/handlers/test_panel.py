@@ -93,7 +93,12 @@ def test_a_volume_is_shown_by_its_middle_slice(path):
 
 def test_the_picture_is_labelled_with_scales_and_decibels(path, monkeypatch):
     figures = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **kwargs: figures.append(figure))
+
+    def save(figure, file, **options):
+        figures.append(figure)
+        file.write_bytes(b"")
+
+    monkeypatch.setattr(Figure, "savefig", save)
     images = {"image": flat(0.5, 8), "label": flat(0.5), "bicubic": flat(0.6), "model": flat(0.49)}
     draw_panel([("scale 2.5", images)], ["bicubic", "model"], path)
     axes = figures[0].axes[:6]
@@ -162,3 +167,20 @@ def test_another_run_draws_its_own_slices(path):
 def test_nothing_is_drawn_without_a_wanted_scale(path):
     evaluate(ImagePanel(path), [make_batch(1, 1.5, 1)])
     assert not path.exists()
+
+
+def test_a_picture_that_is_not_finished_does_not_replace_the_one_before(path, monkeypatch):
+    row = ("scale 2", {"image": flat(0.1), "model": flat(0.25), "label": flat(0.2)})
+    draw_panel([row], ["model"], path)
+    before = path.read_bytes()
+
+    def break_off(figure, file, **options):
+        with open(file, "wb") as half:
+            half.write(b"PNG")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Figure, "savefig", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        draw_panel([row], ["model"], path)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["panel.png"]
