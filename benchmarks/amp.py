@@ -14,10 +14,10 @@ from monai.utils import set_determinism
 from sample_patches import BATCH, draw_patches, load_slices
 from timing import write_json
 
+from miassr_monai.degradations import paper_degradation
 from miassr_monai.engines import DegradeBatch
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.networks import EDSR, MetaSRGenerator
-from miassr_monai.transforms import paper_degradation
 
 
 def train(slices: torch.Tensor, steps: int, amp: bool) -> list[float]:

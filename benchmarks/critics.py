@@ -18,6 +18,7 @@ from monai.utils import set_determinism
 from sample_patches import draw_patches, load_slices
 from timing import write_json
 
+from miassr_monai.degradations import paper_degradation
 from miassr_monai.losses import (
     RelativisticAverageGANLoss,
     RelativisticPairingGANLoss,
@@ -27,7 +28,6 @@ from miassr_monai.losses import (
 )
 from miassr_monai.networks import Critic
 from miassr_monai.resampling import bicubic_upscale
-from miassr_monai.transforms import paper_degradation
 
 PUBLISHED = {"width": 64, "dense_channels": 1024}
 # Arguments of the critic, and the loss.

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             bundle_root=str(default_bundle()),
             dataset_dir=folder,
             output_dir=f"{folder}/report",
-            degradations={"paper": "$paper_degradation"},
+            degradations=["paper"],
         )
         workflow.initialize()
         profile = cProfile.Profile()

@@ -14,9 +14,9 @@ import torch
 from monai.metrics import PSNRMetric
 
 from miassr_monai.data import load_datalist, load_volume
+from miassr_monai.degradations import named_degradations
 from miassr_monai.networks import Bicubic
 from miassr_monai.prediction import load_model
-from miassr_monai.prediction.predictor import DEGRADATIONS
 from miassr_monai.transforms import ScaleToUnitRange
 
 SCALES = ((1.0, 2.0), (2.0, 1.0), (1.5, 3.0), (3.0, 1.5), (2.0, 4.0), (4.0, 2.0))
@@ -29,8 +29,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_dir", required=True)
     parser.add_argument("--section", default="validation")
+    parser.add_argument("--degradation", nargs="+", default=["kspace", "paper", "psf"], help="such as psf:fwhm=0.8")
     parser.add_argument("--model", help="bundle folder or weights; default: the built-in bundle")
     args = parser.parse_args()
+    degradations = named_degradations(args.degradation)
     networks = {"bicubic": Bicubic(), "model": load_model(args.model, "cpu").network}
     psnr = PSNRMetric(max_val=1.0)
     truths = []
@@ -38,10 +40,10 @@ def main() -> None:
         volume = ScaleToUnitRange()(load_volume(item["image"])).as_tensor()
         middle = (volume.shape[-1] - SLICES) // 2
         truths.append(volume[..., middle : middle + SLICES].movedim(-1, 0))
-    print(f"{'scales':<12}" + "".join(f"{f'{name}: {n}':>18}" for name in DEGRADATIONS for n in networks))
+    print(f"{'scales':<12}" + "".join(f"{f'{name}: {n}':>18}" for name in degradations for n in networks))
     for scale in SCALES:
         cells = []
-        for degradation in DEGRADATIONS.values():
+        for degradation in degradations.values():
             coarse = [degradation(truth, scale) for truth in truths]
             for network in networks.values():
                 fine = [network(image, scale=scale).clamp(0, 1) for image in coarse]

@@ -22,10 +22,11 @@ from monai.transforms import CenterSpatialCrop
 from skimage.data import shepp_logan_phantom
 
 from miassr_monai.data import load_datalist, load_volume, write_sample
+from miassr_monai.degradations import kspace_degradation
 from miassr_monai.handlers import draw_panel
 from miassr_monai.networks import Bicubic
 from miassr_monai.prediction import load_model
-from miassr_monai.transforms import GaussianBlur, ScaleToUnitRange, kspace_degradation
+from miassr_monai.transforms import GaussianBlur, ScaleToUnitRange
 
 SCALE = 3.0
 # Of the noise, in a range of intensities of 1.

@@ -27,10 +27,11 @@ from pathlib import Path
 import torch
 
 from miassr_monai.data import load_datalist, load_volume, write_sample
+from miassr_monai.degradations import kspace_degradation
 from miassr_monai.metrics import foreground_mask
 from miassr_monai.networks import Bicubic
 from miassr_monai.prediction import load_model
-from miassr_monai.transforms import ScaleToUnitRange, kspace_degradation
+from miassr_monai.transforms import ScaleToUnitRange
 
 SCALES = (2.0, 3.0, 4.0)
 DIAMETERS = (2.0, 4.0, 8.0)

@@ -14,10 +14,11 @@ from pathlib import Path
 import torch
 
 from miassr_monai.data import load_datalist, load_volume, write_sample
+from miassr_monai.degradations import paper_degradation
 from miassr_monai.handlers import draw_panel
 from miassr_monai.networks import Bicubic
 from miassr_monai.prediction import load_model
-from miassr_monai.transforms import ScaleToUnitRange, paper_degradation
+from miassr_monai.transforms import ScaleToUnitRange
 
 SCALES = (2.0, 3.0, 4.0)
 # The part that is shown: rows, columns.

@@ -27,7 +27,7 @@ from torch.utils.data import RandomSampler
 
 from miassr_monai.data.sample import BLOCKS
 from miassr_monai.prediction import SuperResolved, load_model
-from miassr_monai.transforms import PaperDegradationd
+from miassr_monai.transforms import Degraded
 
 SCALES = (2, 3, 4)
 TISSUES = ("grey", "white")
@@ -84,7 +84,7 @@ def train(blocks: Iterable[Item], steps: int, seed: int) -> UNet:
 
 def preprocessing(kind: str, scale: int, model: str | None) -> Compose:
     """What happens to the image before the UNet sees it."""
-    degrade = PaperDegradationd("image", scale)
+    degrade = Degraded("image", "paper", scale)
     # The spacing across the slices is the smallest here, so which axis that is cannot be told from the spacing.
     return {
         "low resolution": Compose([degrade]),

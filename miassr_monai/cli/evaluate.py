@@ -15,9 +15,6 @@ from miassr_monai.files import check_new
 
 __all__ = ["add_parser"]
 
-# As in the bundle's evaluate.json.
-DEGRADATIONS = ("paper", "psf", "kspace")
-
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the command to the command line."""
@@ -40,7 +37,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="such as 2, or 1x2 for each axis; default: 1.5 2 2.5 3 3.5 4",
     )
     parser.add_argument(
-        "--degradation", nargs="+", choices=DEGRADATIONS, metavar="NAME", help=f"default: {' '.join(DEGRADATIONS)}"
+        "--degradation",
+        type=degradation,
+        nargs="+",
+        metavar="NAME",
+        help="such as area, or psf:fwhm=0.8,noise=0.02; default: paper psf kspace",
     )
     parser.add_argument("--window", type=number, nargs=2, metavar=("LOW", "HIGH"), help="Hounsfield units, for CT")
     parser.add_argument("--slice-step", type=int, metavar="N", help="take every N-th slice only")
@@ -58,6 +59,17 @@ def named_path(text: str) -> tuple[str, str]:
     if not (name and equals and path):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH, such as mine=model.pt")
     return name, path
+
+
+def degradation(text: str) -> str:
+    """A degradation of ``--degradation``, which takes all words that follow."""
+    # The package's other files load PyTorch, which takes long.
+    from miassr_monai.degradations import parse_degradation
+
+    try:
+        return parse_degradation(text).name
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} (DATA and OUT go before the options)") from None
 
 
 @contextmanager
@@ -98,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         "output_dir": str(args.output),
         "methods": methods,
         "scales": args.scale,
-        "degradations": args.degradation and {name: f"${name}_degradation" for name in args.degradation},
+        "degradations": args.degradation,
         "intensity_window": bool(args.window) or None,
         "intensity_lower": lower,
         "intensity_upper": upper,

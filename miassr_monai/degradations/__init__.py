@@ -2,7 +2,12 @@
 
 from miassr_monai.degradations.antialiased_bicubic import antialiased_bicubic_degradation
 from miassr_monai.degradations.area import area_degradation
-from miassr_monai.degradations.degradation import DEGRADATIONS, Degradation, parse_degradation
+from miassr_monai.degradations.degradation import (
+    DEGRADATIONS,
+    Degradation,
+    named_degradations,
+    parse_degradation,
+)
 from miassr_monai.degradations.kspace import kspace_degradation
 from miassr_monai.degradations.noise import gaussian_noise, rician_noise
 from miassr_monai.degradations.paper import paper_degradation
@@ -21,6 +26,7 @@ __all__ = [
     "area_degradation",
     "gaussian_noise",
     "kspace_degradation",
+    "named_degradations",
     "paper_degradation",
     "parse_degradation",
     "psf_degradation",

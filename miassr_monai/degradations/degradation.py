@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from miassr_monai.degradations.slice_profile import slice_profile_degradation
 from miassr_monai.geometry import Scale
 from miassr_monai.resampling import trailing_scales
 
-__all__ = ["DEGRADATIONS", "Degradation", "parse_degradation"]
+__all__ = ["DEGRADATIONS", "Degradation", "named_degradations", "parse_degradation"]
 
 DEGRADATIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "antialiased_bicubic": antialiased_bicubic_degradation,
@@ -104,6 +104,19 @@ def parse_degradation(text: str, **parameters: Any) -> Degradation:
         return checked(read_degradation(text, **parameters))
     except ValueError as error:
         raise ValueError(f"the degradation {text!r} cannot be made: {error}") from None
+
+
+def named_degradations(texts: Sequence[str], *, seed: int | None = 0) -> dict[str, Degradation]:
+    """Degradations by their texts, as evaluation needs them: noise is the same at each call.
+
+    Args:
+        texts: see :func:`parse_degradation`.
+        seed: of the noise of those that do not have a ``seed`` themselves.
+
+    Raises:
+        ValueError: when a text is no degradation.
+    """
+    return {parse_degradation(text).name: parse_degradation(text, seed=seed) for text in texts}
 
 
 def read_degradation(text: str, **parameters: Any) -> Degradation:

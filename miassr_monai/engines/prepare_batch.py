@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from monai.utils import CommonKeys, convert_to_tensor
 
-from miassr_monai.degradations import RandomDegradation
+from miassr_monai.degradations import RandomDegradation, parse_degradation
 from miassr_monai.geometry import Scale, scale_per_axis, upscaled_size
 
 __all__ = ["DegradeBatch"]
@@ -22,13 +22,15 @@ class DegradeBatch:
     The target is the part of the HR images that the network's output covers, ``floor(s * lr)`` samples along each axis.
 
     Args:
-        degradation: image ``(N, C, *size)`` and scale to an LR image, such as ``paper_degradation``; or several by
-            name, of which the batch's ``degradation`` is taken; or a :class:`RandomDegradation`, which may change
-            the HR images and so the target: what it has drawn is put into the batch.
+        degradation: name, or text with parameters such as ``psf:fwhm=0.8``, see
+            :func:`miassr_monai.degradations.parse_degradation`; or a function of images ``(N, C, *size)`` and a scale
+            for each axis; or several by name, of which the batch's ``degradation`` is taken; or a
+            :class:`RandomDegradation`, which may change the HR images and so the target: what it has drawn is put into
+            the batch.
     """
 
-    def __init__(self, degradation: Degrade | RandomDegradation | Mapping[str, Degrade]) -> None:
-        self.degradation = degradation
+    def __init__(self, degradation: str | Degrade | RandomDegradation | Mapping[str, Degrade]) -> None:
+        self.degradation = parse_degradation(degradation) if isinstance(degradation, str) else degradation
 
     def __call__(
         self, batchdata: MutableMapping[str, Any], device: torch.device, non_blocking: bool = False, **kwargs: Any

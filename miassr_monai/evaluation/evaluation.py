@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from monai.utils import CommonKeys
 
 import miassr_monai
 from miassr_monai.data import ScaleGridDataset, check_disjoint, slices_collate, subject_of, volume_collate
+from miassr_monai.degradations import named_degradations
 from miassr_monai.evaluation.distances import FeatureDistance
 from miassr_monai.evaluation.failures import sentence_of, unforeseen
 from miassr_monai.evaluation.methods import check_scale, evaluated_scale, spatial_dims_of
@@ -53,7 +54,8 @@ class Evaluation:
         models: what to compare, by name; the last is the one that the report is about. Whether slices or volumes are
             degraded and super-resolved follows from the networks' ``spatial_dims``.
         scales: HR samples per LR sample, one number for all axes that the networks see, or one for each.
-        degradations: by name; the first is the one that most of the report is about.
+        degradations: texts such as ``psf:fwhm=0.8``, see :func:`miassr_monai.degradations.parse_degradation`; the first
+            is the one that most of the report is about. Noise is the same each time, and not in the consistency.
         training: items that the models were trained on, none of whose subjects may be tested.
         distances: distances between sets of images, and why there are no others; see :func:`feature_distances`.
         picture_scales: which scales to show; 2, 4 and those that are unequal along the axes unless given.
@@ -75,7 +77,7 @@ class Evaluation:
         datalist: Sequence[Mapping[str, str]],
         models: Mapping[str, TrainedModel],
         scales: Sequence[Scale],
-        degradations: Mapping[str, Callable],
+        degradations: Sequence[str],
         *,
         training: Sequence[Mapping[str, str]] = (),
         distances: tuple[Mapping[str, FeatureDistance], Mapping[str, str]] = ({}, {}),
@@ -102,7 +104,7 @@ class Evaluation:
         self.scales = sorted(chosen, key=lambda scale: scale if isinstance(scale, float) else math.inf)
         for scale in self.scales:
             check_scale(models, scale)
-        self.degradations = dict(degradations)
+        self.degradations = named_degradations(degradations)
         self.distances, self.left_out = dict(distances[0]), dict(distances[1])
         if picture_scales is None:
             picture_scales = [2.0, 4.0, *(scale for scale in self.scales if not isinstance(scale, float))]
@@ -130,9 +132,8 @@ class Evaluation:
         models = [
             (name, model.name, model.sha256 or weights_hash(model.network)) for name, model in self.models.items()
         ]
-        degradations = [getattr(degrade, "__qualname__", repr(degrade)) for degrade in self.degradations.values()]
         versions = miassr_monai.__version__, torch.__version__
-        content = [self.protocol, files, models, degradations, sorted(self.distances), self.picture_scales, versions]
+        content = [self.protocol, files, models, sorted(self.distances), self.picture_scales, versions]
         return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
 
     def part(self, index: int, degradation: str, scale: Scale) -> Path:
@@ -193,7 +194,9 @@ class Evaluation:
             "degradation": degradation,
             "scale": format_scale(scale),
         }
-        volume = ScoredVolume(output, list(self.models), scale, self.degradations[degradation], self.slice_step)
+        volume = ScoredVolume(
+            output, list(self.models), scale, self.degradations[degradation].noiseless, self.slice_step
+        )
         rows = [
             {**place, "slice": number, "method": method, **scores}
             for method in self.models

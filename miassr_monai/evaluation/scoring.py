@@ -29,7 +29,7 @@ class ScoredVolume:
             or a batch of one volume, of which the slices are scored that show something.
         methods: the names of the methods; the last is the one that pictures are about.
         scale: HR samples per LR sample.
-        degradation: what made the input of the truth.
+        degradation: what made the input of the truth, without noise.
         step: of a volume, take every so many slices.
 
     Attributes:

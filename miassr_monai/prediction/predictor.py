@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.utils import look_up_option
 from torch import nn
 
 from miassr_monai.data import load_volume
 from miassr_monai.data.volume import cast_voxels
+from miassr_monai.degradations import parse_degradation
 from miassr_monai.geometry import scale_per_axis, zoomed_affine
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.memory import available_memory, gibibytes
@@ -26,13 +26,11 @@ from miassr_monai.prediction.model import TrainedModel, load_model
 from miassr_monai.prediction.plan import Plan, make_plan, warnings_of
 from miassr_monai.prediction.report import make_report
 from miassr_monai.resampling import bicubic_axis
-from miassr_monai.transforms import kspace_degradation, paper_degradation, psf_degradation
 from miassr_monai.transforms.unit_range import intensity_range
 from miassr_monai.volume_files import DTYPES
 
 __all__ = ["Predictor", "SuperResolutionWarning"]
 
-DEGRADATIONS = {"kspace": kspace_degradation, "paper": paper_degradation, "psf": psf_degradation}
 CONSISTENCY = ("report", "project", None)
 # A stack of more images than this is rather a volume without a channel axis.
 MAX_CHANNELS = 64
@@ -117,7 +115,7 @@ class Predictor:
         self.slice_axis = slice_axis
         self.consistency = consistency
         self.dtype = dtype
-        self.degradation = look_up_option(self.model.trained_for.get("consistency", "paper"), DEGRADATIONS)
+        self.degradation = parse_degradation(self.model.trained_for.get("consistency", "paper")).noiseless
         self.strict = strict
         parameter = next(self.model.network.parameters(), None)
         self.inferer = partial(

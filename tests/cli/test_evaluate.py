@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from miassr_monai.cli import main
+from miassr_monai.degradations import psf_degradation
 from miassr_monai.networks import load_network
-from miassr_monai.transforms import psf_degradation
 
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
 
@@ -108,14 +108,15 @@ def test_options_of_an_evaluation_reach_the_bundle(truth, asked):
     assert evaluate("truth", "out") == 0
     assert {key: value for key, value in asked[0].items() if key not in given} == always
     options = (
-        "--scale 2 3.5 1x2 --degradation psf kspace --window -160 240 --slice-step 3 --inception i.pth --frd --amp"
+        "--scale 2 3.5 1x2 --degradation psf:fwhm=0.80 kspace --window -160 240 --slice-step 3 "
+        "--inception i.pth --frd --amp"
     )
     assert evaluate("truth", "out", *options.split(), "--device", "cpu", "--model", "a=b=c.pt", "--model", "d=e") == 0
     assert {key: value for key, value in asked[1].items() if key not in given} == {
         **always,
         "methods": {**methods, "a": "b=c.pt", "d": "e"},
         "scales": [2, 3.5, (1, 2)],
-        "degradations": {"psf": "$psf_degradation", "kspace": "$kspace_degradation"},
+        "degradations": ["psf:fwhm=0.8", "kspace"],
         "intensity_window": True,
         "intensity_lower": -160,
         "intensity_upper": 240,
@@ -146,7 +147,8 @@ def test_a_section_of_a_data_set_is_evaluated(folder, asked, write_volume):
         ("--model model.pt", "'model.pt' is not NAME=PATH, such as mine=model.pt"),
         ("--model =model.pt", "'=model.pt' is not NAME=PATH, such as mine=model.pt"),
         ("--model mine=", "'mine=' is not NAME=PATH, such as mine=model.pt"),
-        ("--degradation paper blur", "invalid choice: 'blur'"),
+        ("--degradation paper blur", "the degradation 'blur' cannot be made: there is no 'blur', take one of "),
+        ("--degradation psf:fwhm=9", "fwhm must be a number in [0.05, 8], got 9. (DATA and OUT go before the options)"),
         ("--scale two", "'two' is not a number, or one for each axis such as 1x1x4"),
     ],
 )

@@ -5,6 +5,7 @@ from miassr_monai.degradations import (
     DEGRADATIONS,
     gaussian_noise,
     kspace_degradation,
+    named_degradations,
     parse_degradation,
     psf_degradation,
     rician_noise,
@@ -96,6 +97,15 @@ def test_without_a_seed_noise_follows_torchs_generator(random_image):
     first, second = degradation(image, 2), degradation(image, 2)
     torch.manual_seed(0)
     assert torch.equal(degradation(image, 2), first) and not torch.equal(first, second)
+
+
+def test_several_are_told_by_their_names_and_have_the_same_noise_at_each_call(random_image):
+    image, texts = random_image(12, 12), ["psf:fwhm=0.80,noise=0.05", "area", "psf:noise=0.05,seed=3"]
+    degradations = named_degradations(texts)
+    assert list(degradations) == ["psf:fwhm=0.8,noise=0.05", "area", "psf:noise=0.05,seed=3"]
+    for name, seed in (("psf:fwhm=0.8,noise=0.05", 0), ("psf:noise=0.05,seed=3", 3)):
+        once, again = (degradations[name](image, 2) for _ in range(2))
+        assert torch.equal(once, again) and torch.equal(once, parse_degradation(name, seed=seed)(image, 2))
 
 
 def test_noise_can_be_left_out():

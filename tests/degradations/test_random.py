@@ -1,10 +1,11 @@
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
 
-from miassr_monai.degradations import HELD_OUT, RandomDegradation, parse_degradation
-from miassr_monai.degradations.random import MEMBERS
+from miassr_monai.degradations import DEGRADATIONS, HELD_OUT, RandomDegradation, parse_degradation
+from miassr_monai.degradations.random import EXTRAS, MEMBERS
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +87,14 @@ def test_what_is_held_out_is_not_drawn():
         alike = [d for d in drawn if d.kind == held.kind and held.parameters.items() <= d.parameters.items()]
         assert not alike or held.noise > 1.5 * max(d.noise for d in drawn)
     assert {d.kind for d in drawn} == {member.partition(":")[0] for member in MEMBERS}
+
+
+def test_the_family_is_told_in_the_docs():
+    text = (Path(__file__).parents[2] / "docs/degradations.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if "|" in line]
+    for member, weight in MEMBERS.items():
+        assert any(row.startswith(f"| `{member}`") and row.endswith(f" {weight:g} |") for row in rows)
+    assert all(f"`{example}`" in text for example in (*EXTRAS, *HELD_OUT, *DEGRADATIONS))
 
 
 @pytest.mark.parametrize(

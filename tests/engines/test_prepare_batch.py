@@ -107,6 +107,14 @@ def test_a_degradation_that_is_not_there_is_an_error(named):
         DegradeBatch({"psf": psf_degradation})({"image": random_image(8, 8), "scale": 2.0, **named}, CPU)
 
 
+def test_a_degradation_is_named_by_its_text():
+    image = random_image(20, 20)
+    inputs, *_ = DegradeBatch("psf:fwhm=0.7")({"image": image, "scale": 2.0}, CPU)
+    torch.testing.assert_close(inputs, psf_degradation(image, 2.0, fwhm=0.7), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="there is no 'blur'"):
+        DegradeBatch("blur")
+
+
 def test_volumes_are_degraded_along_all_their_axes():
     volume = torch.rand(2, 1, 9, 11, 13)
     inputs, targets, _, kwargs = DegradeBatch(psf_degradation)({"image": volume, "scale": 2.5}, CPU)

@@ -8,6 +8,7 @@ from make import small_generator
 from monai.handlers import LrScheduleHandler, StatsHandler, from_engine
 from monai.transforms import Compose, Lambdad
 
+from miassr_monai.degradations import paper_degradation
 from miassr_monai.engines import DegradeBatch, SRGANTrainer
 from miassr_monai.losses import (
     JointLoss,
@@ -18,7 +19,6 @@ from miassr_monai.losses import (
     WassersteinGPLoss,
 )
 from miassr_monai.networks import Critic
-from miassr_monai.transforms import paper_degradation
 
 SCALES = (2.3, 1.5, 3.7)
 

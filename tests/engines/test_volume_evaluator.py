@@ -2,10 +2,10 @@ import pytest
 import torch
 from ignite.engine import Events
 
+from miassr_monai.degradations import paper_degradation
 from miassr_monai.engines import DegradeBatch, VolumeEvaluator
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.networks import Bicubic, Linear
-from miassr_monai.transforms import paper_degradation
 
 
 class Picky(Linear):

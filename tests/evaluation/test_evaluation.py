@@ -13,6 +13,7 @@ from monai.transforms import Compose, Lambdad
 from scipy.ndimage import gaussian_filter
 
 from miassr_monai.data import load_volume
+from miassr_monai.degradations import named_degradations, paper_degradation, parse_degradation, psf_degradation
 from miassr_monai.engines import DegradeBatch, VolumeEvaluator
 from miassr_monai.evaluation import Evaluation, FeatureDistance
 from miassr_monai.geometry import format_scale
@@ -20,7 +21,6 @@ from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.metrics import foreground_mask, slice_consistency, slice_scores
 from miassr_monai.networks import Bicubic
 from miassr_monai.prediction import load_models
-from miassr_monai.transforms import paper_degradation, psf_degradation
 
 pytestmark = pytest.mark.usefixtures("quick_intervals")
 SLICES = {"sub-1/t1.nii.gz": 5, "sub-1/t2.nii.gz": 2, "plain/x.nii.gz": 1}
@@ -66,7 +66,7 @@ def case(volumes, tmp_path):
         "datalist": [{"image": str(volumes / name)} for name in SLICES],
         "models": load_models({"bicubic": "bicubic", "mine": Brighter()}, "cpu"),
         "scales": [2.0, 2.5],
-        "degradations": {"paper": paper_degradation, "psf": psf_degradation},
+        "degradations": ["paper", "psf"],
     }
 
 
@@ -113,7 +113,7 @@ def test_the_scores_are_those_of_a_direct_call(case, monkeypatch):
     assert len(scores) == sum(SLICES.values()) * 2 * 2 * 2
     found = scores.set_index(["volume", "degradation", "scale", "method", "slice"]).sort_index()
     for (name, slices), item in zip(SLICES.items(), case["datalist"], strict=True):
-        for degradation, degrade in case["degradations"].items():
+        for degradation, degrade in named_degradations(case["degradations"]).items():
             for scale, size in ((2.0, (20, 18)), ((1.0, 2.5), (20, 17))):
                 small = degrade(load(item), scale)
                 truth = load(item)[..., : size[0], : size[1]]
@@ -124,6 +124,20 @@ def test_the_scores_are_those_of_a_direct_call(case, monkeypatch):
                     rows = found.loc[name, degradation, format_scale(scale), method].loc[list(range(slices))]
                     for measure, values in expected.items():
                         np.testing.assert_allclose(rows[measure], values, rtol=1e-5, err_msg=f"{measure} {name}")
+
+
+def test_noise_is_the_same_for_all_and_no_part_of_the_consistency(case):
+    case["degradations"], case["scales"] = ["psf:fwhm=0.8,noise=0.05"], [2.0]
+    run(Evaluation(**case))
+    scores = pd.read_csv(case["output_dir"] / "report.csv")
+    assert set(scores["degradation"]) == {"psf:fwhm=0.8,noise=0.05"}
+    item, rows = case["datalist"][0], scores[(scores["volume"] == "sub-1/t1.nii.gz") & (scores["method"] == "mine")]
+    small = parse_degradation("psf:fwhm=0.8,noise=0.05,seed=0")(load(item), 2.0)
+    fine = case["models"]["mine"].network(small, 2.0)
+    error = (fine - load(item)).square().mean((1, 2, 3))
+    np.testing.assert_allclose(rows["psnr"], -10 * error.log10(), rtol=1e-5)
+    again = psf_degradation(fine, 2.0, fwhm=0.8)
+    np.testing.assert_allclose(rows["consistency"], (small - again).square().mean((1, 2, 3)).sqrt(), rtol=1e-4)
 
 
 def test_an_item_is_of_its_subject_or_of_the_one_in_its_path_or_on_its_own(case):
@@ -225,8 +239,8 @@ CHANGES = {
     "name of a method": lambda case: case | {"models": {"other": case["models"]["mine"]}},
     "weights of a file": lambda case: case | {"models": weights(case["output_dir"].parent, 1)},
     "weights of a network": lambda case: case | {"models": load_models({"bicubic": "bicubic", "mine": Brighter(0.1)})},
-    "order of degradations": lambda case: case | {"degradations": dict(reversed(case["degradations"].items()))},
-    "what a degradation is": lambda case: case | {"degradations": {"paper": psf_degradation, "psf": psf_degradation}},
+    "order of degradations": lambda case: case | {"degradations": ["psf", "paper"]},
+    "parameter of a degradation": lambda case: case | {"degradations": ["paper", "psf:fwhm=0.9"]},
     "protocol": lambda case: case | {"protocol": {"margin": 2}},
     "step": lambda case: case | {"slice_step": 2},
     "distances": lambda case: case | {"distances": ({"fid": None}, {})},
@@ -264,7 +278,8 @@ def test_a_scale_that_is_given_twice_counts_once(case):
         ("datalist", [], "there are no volumes to evaluate"),
         ("models", {}, "there are no methods to evaluate"),
         ("scales", [], "there are no scales to evaluate"),
-        ("degradations", {}, "there are no degradations to evaluate by"),
+        ("degradations", [], "there are no degradations to evaluate by"),
+        ("degradations", ["psf", "blur"], "the degradation 'blur' cannot be made: there is no 'blur', take one of"),
     ],
 )
 def test_a_comparison_of_nothing_is_refused(case, argument, value, message):
@@ -320,7 +335,7 @@ def test_distances_are_those_of_all_slices_of_a_scale_that_show_something(case, 
     assert [record["slices"] for record in report["distances"]] == [10] * 8
     assert sum(seen) == 10 * 3 * 4
     expected = []
-    for degrade in case["degradations"].values():
+    for degrade in named_degradations(case["degradations"]).values():
         for scale, width in ((2.0, 18), (2.5, 17)):
             sets = [[], [], []]
             for item in case["datalist"]:
@@ -517,7 +532,7 @@ def test_networks_on_volumes_are_evaluated_on_volumes(case, tmp_path):
     run(Evaluation(**case | {"slice_step": 3}))
     found = pd.read_csv(case["output_dir"] / "report.csv").set_index(["degradation", "scale", "method"]).sort_index()
     volume = load_volume(path).as_tensor()[None]
-    for degradation, degrade in case["degradations"].items():
+    for degradation, degrade in named_degradations(case["degradations"]).items():
         for scale, depth in (((2.0, 2.0, 2.0), 8), ((1.0, 1.0, 3.0), 9)):
             small, truth = degrade(volume, scale), volume[..., :depth]
             assert small.shape[2:] == tuple(int(n / s) for n, s in zip((20, 18, 9), scale, strict=True))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from miassr_monai.degradations import paper_degradation
 from miassr_monai.evaluation.scoring import ScoredVolume
 from miassr_monai.metrics import SLICE_MEASURES, foreground_mask, slice_consistency, slice_scores
-from miassr_monai.transforms import paper_degradation
 
 
 def random_slices(n, seed, size=(20, 18)):

@@ -12,12 +12,12 @@ from monai.handlers import LrScheduleHandler
 from monai.transforms import Compose, RandFlipd, RandGaussianNoised
 from torch.utils.data import RandomSampler
 
+from miassr_monai.degradations import paper_degradation
 from miassr_monai.engines import DegradeBatch, SRGANTrainer
 from miassr_monai.files import save_atomically
 from miassr_monai.handlers import DiscardLoss, EpochSeed, ResumableCheckpoint, WeightsSaver
 from miassr_monai.losses import JointLoss, WassersteinGPLoss
 from miassr_monai.networks import Critic
-from miassr_monai.transforms import paper_degradation
 
 ITERATIONS = 3
 STAGES = pytest.mark.parametrize("gan", [False, True], ids=["warmup", "gan"])

@@ -9,11 +9,11 @@ from monai.engines import SupervisedEvaluator
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from miassr_monai.data import ScaleGridDataset, slices_collate
+from miassr_monai.degradations import paper_degradation
 from miassr_monai.engines import DegradeBatch
 from miassr_monai.handlers import ScaleScores
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.networks import Bicubic
-from miassr_monai.transforms import paper_degradation
 
 SCALES = [2.5, 2.0, (1.0, 2.0)]
 NAMES = {2.5: "2.5", 2.0: "2", (1.0, 2.0): "1x2"}

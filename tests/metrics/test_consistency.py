@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.ndimage import convolve
 
+from miassr_monai.degradations import paper_degradation, psf_degradation
 from miassr_monai.metrics import back_project, consistency_rmse, degrade_again
-from miassr_monai.transforms import paper_degradation, psf_degradation
 
 AXES = pytest.mark.parametrize("axis", [0, 1, 2])
 AXES_OR_NONE = pytest.mark.parametrize("axis", [0, 1, 2, None])

@@ -7,8 +7,8 @@ from monai.metrics import MultiScaleSSIMMetric
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from miassr_monai.degradations import paper_degradation, psf_degradation
 from miassr_monai.metrics import SLICE_MEASURES, haarpsi, high_frequency_ratio, slice_consistency, slice_scores
-from miassr_monai.transforms import paper_degradation, psf_degradation
 
 FOREGROUND = ("psnr_foreground", "ssim_foreground", "haarpsi_foreground")
 # Of Wang, Simoncelli & Bovik, Asilomar 2003.

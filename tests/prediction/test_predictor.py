@@ -10,10 +10,10 @@ from monai.data import MetaTensor
 from torch import nn
 
 from miassr_monai import Predictor, networks
+from miassr_monai.degradations import paper_degradation, psf_degradation
 from miassr_monai.metrics import consistency_rmse
 from miassr_monai.prediction import SuperResolutionWarning, TrainedModel
 from miassr_monai.resampling import bicubic_axis
-from miassr_monai.transforms import paper_degradation, psf_degradation
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::miassr_monai.prediction.SuperResolutionWarning"),
