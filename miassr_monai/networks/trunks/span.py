@@ -14,50 +14,47 @@ __all__ = ["SPAN"]
 
 
 class ReparameterizedConv(nn.Module):
-    """A 3 x 3 convolution that is trained as three in a row beside one of 1 x 1.
+    """A 3 x 3 convolution whose kernel is trained as that of three in a row, plus one of 1 x 1 beside them.
 
-    Of the three, 1 x 1, 3 x 3 and 1 x 1, those in the middle have ``expansion`` times as many channels. Nothing is
-    between them, so together they are one convolution, whose kernel is made of theirs at each call: that is a small
-    part of the work, and training and use are the same. It trains otherwise than a plain convolution does because
-    the gradient acts on the factors.
+    Of the three, 1 x 1, 3 x 3 and 1 x 1, the middle one has ``expansion`` times as many channels. Nothing is between
+    them, so their kernels are multiplied, which is a small part of the work, and only the product meets the image: what
+    is trained and what is used are the same. As each has a bias only to add to the next one's, there is one for all.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the input.
         out_channels: channels of the output.
-        expansion: how many times as many channels are between the three.
+        expansion: times as many channels between the three.
     """
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, expansion: int) -> None:
         super().__init__()
         conv = Conv[Conv.CONV, spatial_dims]
         self.spatial_dims = spatial_dims
-        self.first = conv(in_channels, in_channels * expansion, 1)
-        self.middle = conv(in_channels * expansion, out_channels * expansion, 3)
-        self.last = conv(out_channels * expansion, out_channels, 1)
+        self.first = conv(in_channels, in_channels * expansion, 1, bias=False)
+        self.middle = conv(in_channels * expansion, out_channels * expansion, 3, bias=False)
+        self.last = conv(out_channels * expansion, out_channels, 1, bias=False)
         self.skip = conv(in_channels, out_channels, 1)
 
-    def kernel(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weight ``(out_channels, in_channels, 3, ...)`` and bias of the one convolution."""
+    def kernel(self) -> torch.Tensor:
+        """Kernel ``(out_channels, in_channels, 3, ...)`` of the one convolution."""
         first, middle, last = self.first.weight.flatten(1), self.middle.weight.flatten(2), self.last.weight.flatten(1)
-        taps = middle.size(2)
-        weight = torch.einsum("oe,efk,fi->oik", last, middle, first)
-        weight = weight + F.pad(self.skip.weight.flatten(2), [taps // 2, taps // 2])
-        # Of zeros, as past the border, the first convolution makes its bias, which the middle one sees in all its taps.
-        zeros = weight.new_zeros([1, first.size(1)] + [3] * self.spatial_dims)
-        bias = self.last(self.middle(self.first(zeros))).flatten() + self.skip(zeros).flatten(2)[0, :, 0]
-        return weight.unflatten(2, [3] * self.spatial_dims), bias
+        centre = middle.size(2) // 2
+        # Channels last, for speed: (outputs, taps, inputs).
+        kernel = torch.einsum("oe,efk,fi->oki", last, middle, first)
+        kernel = kernel + F.pad(self.skip.weight.flatten(1).unsqueeze(1), [0, 0, centre, centre])
+        return kernel.unflatten(1, [3] * self.spatial_dims).movedim(-1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, in_channels, *size)`` to ``(N, out_channels, *size)``, zero past the border."""
         if torch.jit.is_scripting():
-            weight, bias = self.kernel()
+            kernel = self.kernel()
         else:
             with torch.autocast(x.device.type, enabled=False):
-                weight, bias = self.kernel()
+                kernel = self.kernel()
         if self.spatial_dims == 3:
-            return F.conv3d(x, weight, bias, padding=1)
-        return F.conv2d(x, weight, bias, padding=1)
+            return F.conv3d(x, kernel, self.skip.bias, padding=1)
+        return F.conv2d(x, kernel, self.skip.bias, padding=1)
 
 
 class AttentionBlock(nn.Module):

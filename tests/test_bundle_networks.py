@@ -1,0 +1,100 @@
+"""Every network of the package is trained, exported and used by naming it in the bundle's configuration."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from make import SMALL_TRUNKS
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export
+
+from miassr_monai import networks
+from miassr_monai.cli import main
+from miassr_monai.networks import load_network
+
+BUNDLE = Path(__file__).parent.parent / "bundle"
+SUB_PIXEL = {"_target_": "miassr_monai.networks.SubPixelGenerator", "trunk": "@trunk"}
+
+
+def generator(overlay, path):
+    """The generator that `train.json` makes with an overlay, without memory."""
+    path.write_text(json.dumps(overlay))
+    parser = ConfigParser(ConfigParser.load_config_files([BUNDLE / "configs/train.json", path]))
+    with torch.device("meta"):
+        return parser.get_parsed_content("network_def")
+
+
+@pytest.mark.parametrize("name", SMALL_TRUNKS)
+def test_a_trunk_is_chosen_by_one_line(name, tmp_path):
+    trunk = {"_target_": f"miassr_monai.networks.{name}", **({"scales": []} if name == "MDSR" else {})}
+    network = generator({"trunk": trunk}, tmp_path / "overlay.json")
+    assert (
+        network.trunk.definition() == getattr(networks, name)(**({"scales": []} if name == "MDSR" else {})).definition()
+    )
+    assert network.definition()["network"] == "MetaSRGenerator"
+
+
+def test_the_generator_is_chosen_by_one_line_and_the_trunk_keeps_its_size(tmp_path):
+    network = generator(
+        {"network_def": SUB_PIXEL, "trunk#_target_": "miassr_monai.networks.SRResNet", "depth": 3},
+        tmp_path / "overlay.json",
+    )
+    assert network.definition()["network"] == "SubPixelGenerator"
+    assert network.trunk.definition() == networks.SRResNet(depth=3).definition()
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "training/volume.nii.gz"
+    path.parent.mkdir()
+    values = np.random.default_rng(0).uniform(100, 900, (36, 36, 2)).astype(np.float32)
+    nib.save(nib.Nifti1Image(values, np.diag([1.0, 1.0, 3.0, 1.0])), path)
+    (path.parent.parent / "validation").symlink_to(path.parent)
+    return path
+
+
+def test_a_network_with_batch_norm_for_whole_scales_is_trained_exported_and_used(volume, tmp_path):
+    workflow = ConfigWorkflow(
+        BUNDLE / "configs/train.json",
+        workflow_type="train",
+        dataset_dir=str(volume.parent.parent),
+        output_dir=str(tmp_path),
+        trunk={"_target_": "miassr_monai.networks.SRResNet", "width": 4, "depth": 1},
+        network_def={**SUB_PIXEL, "scales": [2, 3]},
+        scale_high=3.0,
+        val_scales=[1.5, 2.0],
+        **{"perceptual_weight": 0, "patch_size": 24, "batch_size": 4, "epoch_length": 3, "device": "cpu"},
+        **{"warmup_epochs": 1, "gan_epochs": 1, "critic_width": 2},
+    )
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+    weights = tmp_path / "model.pt"
+    network = load_network(weights).eval()
+    assert network.scales == [2, 3] and isinstance(network.trunk, networks.SRResNet)
+    checkpoint = torch.load(tmp_path / "gan_checkpoint.pt", weights_only=True)
+    name = "trunk.body.0.body.1.running_var"
+    online, averaged = (checkpoint[key][name] for key in ("network", "ema_network"))
+    # Six steps of momentum 0.001 from the 1 that both begin with.
+    assert torch.all((averaged - 1).abs() < 0.006 * (online - 1).abs()) and not torch.any(averaged == 1)
+
+    ckpt_export(
+        "network_def",
+        filepath=tmp_path / "model.ts",
+        ckpt_file=str(weights),
+        ckpt_path=str(weights),
+        meta_file=str(BUNDLE / "configs/metadata.json"),
+        config_file=str(BUNDLE / "configs/inference.json"),
+    )
+    exported, image = torch.jit.load(tmp_path / "model.ts"), torch.rand(1, 1, 9, 8)
+    with torch.no_grad():
+        for scale in (1.5, 2.0, 2.7, 3.0):
+            torch.testing.assert_close(exported(image, scale), network(image, scale), rtol=0, atol=1e-6)
+
+    fine = tmp_path / "fine.nii.gz"
+    assert (
+        main(["upscale", str(volume), str(fine), "--scale", "2.5x1x1", "--model", str(weights), "--device", "cpu"]) == 0
+    )
+    assert nib.load(fine).shape == (90, 36, 2)
