@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from miassr_monai.bundle import INTERPOLATIONS, built_in_models, file_hash, find_model
+from miassr_monai.networks import load_network
 
 __all__ = ["add_parser"]
 
@@ -25,6 +26,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.model} interpolation, which has no weights and is for any scale, spacing and modality")
         return 0
     path, metadata = find_model(args.model)
+    network = load_network(path)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
     trained = metadata.get("trained_for", {})
     unknown = "unknown"
 
@@ -33,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
     rows = {
         "model": metadata.get("name", path.name),
+        "network": f"{type(network).__name__} with trunk {type(network.trunk).__name__}, {parameters:,} parameters",
         "version": metadata.get("version", unknown),
         "file": f"{path} ({path.stat().st_size / 2**20:.1f} MiB)",
         "sha256": file_hash(path),

@@ -85,4 +85,4 @@ class SubPixelGenerator(Generator):
         for whole in self.scales:
             if whole >= scale:
                 return whole
-        raise ValueError(f"this network makes scales up to {self.max_scale}, got {scale}.")
+        raise ValueError(f"this network makes scales up to {self.max_scale}, got {scale}: give a smaller one.")

@@ -1,9 +1,12 @@
 import json
 
 import pytest
+import torch
+from make import small_trunk
 
 from miassr_monai.bundle import INTERPOLATIONS
 from miassr_monai.cli import main
+from miassr_monai.networks import SubPixelGenerator
 from miassr_monai.prediction.model import BASELINES
 
 
@@ -25,6 +28,18 @@ def test_info_tells_of_a_bundle_and_of_weights_alone(folder, weights, capsys):
     capsys.readouterr()
     assert main(["info"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "others        --model small"
+
+
+def test_info_tells_which_network_the_weights_are_of(tmp_path, capsys):
+    network = SubPixelGenerator(small_trunk("RDN"), scales=[2])
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    assert main(["info", "--model", str(tmp_path / "model.pt")]) == 0
+    # Convolutions: a kernel of (channels in + 1 bias) for each channel out.
+    dense = 2 * ((4 * 9 + 1) * 3 + (7 * 9 + 1) * 3 + (10 + 1) * 4)
+    trunk = (9 + 1) * 4 + (4 * 9 + 1) * 4 + dense + (8 + 1) * 4 + (4 * 9 + 1) * 4
+    count = trunk + (4 * 9 + 1) * 16 + 4 * 9 + 1
+    line = f"network       SubPixelGenerator with trunk RDN, {count:,} parameters"
+    assert line in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize("name", ["bicubic", "linear"])
