@@ -1,6 +1,7 @@
 """Data sets: lists of volumes, public and sample data, batches of one scale; reading and writing single volumes."""
 
 from miassr_monai.data.datalist import find_volumes, load_datalist, write_datalist
+from miassr_monai.data.load_volumed import LoadVolumed
 from miassr_monai.data.public_data_sets import find_subjects
 from miassr_monai.data.sample import write_sample
 from miassr_monai.data.scale_batch import (
@@ -16,6 +17,7 @@ from miassr_monai.data.volume import load_volume, save_volume
 from miassr_monai.volume_files import VolumeError, check_output
 
 __all__ = [
+    "LoadVolumed",
     "RandomScaleCollate",
     "ScaleGridDataset",
     "Subject",

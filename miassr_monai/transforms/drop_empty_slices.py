@@ -11,6 +11,8 @@ from monai.data.meta_obj import get_track_meta
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_tensor
 
+from miassr_monai.transforms.image_name import image_name
+
 __all__ = ["DropEmptySlices", "DropEmptySlicesd"]
 
 
@@ -37,13 +39,15 @@ class DropEmptySlices(Transform):
         """
         img = convert_to_tensor(img, track_meta=get_track_meta())
         if img.ndim != 4:
-            raise ValueError(f"dropping slices needs a 3-D image (C, H, W, D), got {tuple(img.shape)}.")
+            raise ValueError(
+                f"dropping slices needs a 3-D image (C, H, W, D), but {image_name(img)} is {tuple(img.shape)}."
+            )
         axis = self.slice_axis % 3
         data = img.as_tensor() if isinstance(img, MetaTensor) else img
         slices = data.movedim(axis + 1, 1).flatten(2)
         kept = torch.nonzero((slices.amax(2) > slices.amin(2)).any(0)).flatten()
         if len(kept) == 0:
-            raise ValueError("every slice of the image is constant, so none is left to work with.")
+            raise ValueError(f"every slice of {image_name(img)} is constant, so none is left to work with.")
         data = data.index_select(axis + 1, kept)
         if not isinstance(img, MetaTensor):
             return data

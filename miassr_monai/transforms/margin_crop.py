@@ -10,6 +10,8 @@ from monai.transforms import Crop, Cropd
 from monai.transforms.utils import generate_spatial_bounding_box
 from monai.utils import ensure_tuple, ensure_tuple_rep
 
+from miassr_monai.transforms.image_name import image_name
+
 __all__ = ["MarginCrop", "MarginCropd"]
 
 
@@ -55,7 +57,7 @@ class MarginCrop(Crop):
             start, end = margin, [n - m for n, m in zip(size, margin, strict=True)]
         if any(e <= s for s, e in zip(start, end, strict=True)):
             what = "zero border" if self.margin is None else f"margin {self.margin}"
-            raise ValueError(f"cropping the {what} leaves nothing of an image of size {tuple(size)}.")
+            raise ValueError(f"cropping the {what} leaves nothing of {image_name(img)}, whose size is {tuple(size)}.")
         return super().__call__(img, slices=self.compute_slices(roi_start=start, roi_end=end), lazy=lazy)
 
 

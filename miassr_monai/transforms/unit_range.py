@@ -11,6 +11,8 @@ from monai.data.meta_obj import get_track_meta
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TransformBackends, convert_data_type, convert_to_tensor
 
+from miassr_monai.transforms.image_name import image_name
+
 __all__ = ["ScaleToUnitRange", "ScaleToUnitRanged", "intensity_range"]
 
 
@@ -21,13 +23,15 @@ def intensity_range(img: torch.Tensor, lower: float, upper: float, window: bool 
         ValueError: when the percentiles are equal, or the image holds values that are not finite.
     """
     if not torch.isfinite(img).all():
-        raise ValueError("the image holds NaN or infinite values, so its intensities cannot be mapped to [0, 1].")
+        raise ValueError(
+            f"{image_name(img)} holds NaN or infinite values, so its intensities cannot be mapped to [0, 1]."
+        )
     if window:
         return lower, upper
     low, high = (float(v) for v in np.percentile(convert_data_type(img, np.ndarray)[0], (lower, upper)))
     if not low < high:
         raise ValueError(
-            f"the image is constant ({low:g}) between its percentiles {lower:g} and {upper:g}, "
+            f"{image_name(img)} is constant ({low:g}) between its percentiles {lower:g} and {upper:g}, "
             "so its intensities cannot be mapped to [0, 1]."
         )
     return low, high

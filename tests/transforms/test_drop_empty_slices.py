@@ -114,5 +114,5 @@ def test_a_volume_without_content_is_refused():
 
 @pytest.mark.parametrize("shape", [(1, 4, 4), (1, 4, 4, 4, 4)])
 def test_an_image_of_another_rank_is_refused(shape):
-    with pytest.raises(ValueError, match="needs a 3-D image"):
+    with pytest.raises(ValueError, match=r"needs a 3-D image .*, but the image is"):
         DropEmptySlices()(torch.rand(shape))
