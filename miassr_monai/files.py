@@ -15,25 +15,29 @@ __all__ = ["check_apart", "check_new", "is_running", "partial_path", "save_atomi
 
 # Whose a partial file is: the machine, because folders are shared, and the process.
 HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:32]
+LONGEST_END = 150
 PARTIAL = re.compile(rf"\.{HOST}\.(\d+)\.partial\.")
 
 
 def partial_path(path: str | os.PathLike) -> Path:
     """Where this process writes what is then put at ``path``; what a kill leaves there is removed by later ones."""
     path = Path(path)
-    return path.with_name(f".{HOST}.{os.getpid()}.partial.{path.name}")
+    # The end of the name, by which writers go, is enough: a file system allows no more than 255 bytes.
+    end = os.fsdecode(os.fsencode(path.name)[-LONGEST_END:])
+    return path.with_name(f".{HOST}.{os.getpid()}.partial.{end}")
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """A hidden file to write beside ``path``, which is renamed to ``path`` once it is complete.
 
-    What processes of this machine that were killed have left half written in the folder is removed first.
+    A link stays one: the file that it leads to is written. What processes of this machine that were killed have left
+    half written in the folder is removed first.
 
     Raises:
         OSError: when it cannot be written.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     partial = partial_path(path)
     try:
         remove_orphans(path.parent)
@@ -76,22 +80,24 @@ def is_running(process: int) -> bool:
 def check_new(path: str | os.PathLike, overwrite: bool = False) -> None:
     """Check that a file may be written, before the work whose result goes there.
 
-    A link is what it is itself: it is there already even if it leads nowhere.
+    A link is there already even if it leads nowhere, and stays a link when what it leads to is written.
 
     Raises:
         FileNotFoundError: when the folder is missing.
         PermissionError: when the folder is read-only.
         IsADirectoryError: when ``path`` is a folder.
-        FileExistsError: when it is there already, unless ``overwrite`` is set.
+        FileExistsError: when it is there already, unless ``overwrite`` is set, or is a device or a pipe.
     """
     path = Path(path)
-    folder = path.absolute().parent
+    folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder} to write {path.name} in: make it first.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"the folder {folder} is read-only: write {path.name} somewhere else.")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: give the name of a file.")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is a device or a pipe: give the name of a file.")
     if os.path.lexists(path) and not overwrite:
         raise FileExistsError(f"{path} exists already: give another name, or --overwrite (in Python overwrite=True).")
 

@@ -76,7 +76,8 @@ def slices_in(folder: Path) -> Iterator[Path]:
 def find_in_folder(folder: Path, kinds: Collection[str] = (*SUFFIXES, SERIES)) -> list[Path]:
     """The volumes in a folder and its sub-folders, in the order of their names; hidden files and folders are none.
 
-    A pair is named by its header, a DICOM series by its folder, which may be ``folder`` itself.
+    A pair is named by its header, a DICOM series by its folder, which may be ``folder`` itself. A link to a file that
+    is not there is found, because it stands for a volume that is missing; links to folders are not followed.
 
     Raises:
         VolumeError: when one of the folders may not be read.
@@ -87,7 +88,7 @@ def find_in_folder(folder: Path, kinds: Collection[str] = (*SUFFIXES, SERIES)) -
         check_readable(here)
         folders[:] = (name for name in folders if not name.startswith("."))
         for path in (here / name for name in names if not name.startswith(".")):
-            if kind_by_name(path) in kinds and path.suffix.lower() != ".img" and path.is_file():
+            if kind_by_name(path) in kinds and path.suffix.lower() != ".img" and not path.is_dir():
                 found.append(path)
         if SERIES in kinds and next(slices_in(here), None):
             found.append(here)

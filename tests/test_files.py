@@ -74,8 +74,7 @@ def test_the_error_names_the_file_the_cause_and_a_remedy(tmp_path):
         ("nowhere/a.json", errno.ENOENT),
         ("file/a.json", errno.ENOTDIR),
         ("folder", errno.EISDIR),
-        # It fits in a folder, but not with what marks it as partial.
-        (250 * "a", errno.ENAMETOOLONG),
+        (256 * "a", errno.ENAMETOOLONG),
     ],
 )
 def test_a_place_where_no_file_can_be_is_reported_as_such(tmp_path, place, code):
@@ -164,6 +163,35 @@ def test_a_file_may_be_written_where_nothing_is(tmp_path, monkeypatch):
         check_new(tmp_path, overwrite=True)
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere to write a in: make it first"):
         check_new("nowhere/a")
+
+
+@pytest.mark.parametrize("name", [255 * "a", 80 * "€" + ".nii.gz", 127 * "\u00e9"])
+def test_the_longest_name_that_a_folder_takes_can_be_written(tmp_path, name):
+    with whole_file(tmp_path / name) as partial:
+        assert name.endswith(partial.name[-8:])
+        partial.write_text("whole")
+    assert names(tmp_path) == [name]
+
+
+def test_a_link_stays_a_link_and_what_it_leads_to_is_written(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there/file")
+    for content in ("new", "newer"):
+        with whole_file(tmp_path / "link") as partial:
+            assert partial.parent == tmp_path / "there"
+            partial.write_text(content)
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "there/file").read_text() == content
+    (tmp_path / "lost").symlink_to("nowhere/file")
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere to write lost in"):
+        check_new(tmp_path / "lost", overwrite=True)
+
+
+def test_devices_and_pipes_are_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    for path in (tmp_path / "pipe", tmp_path / "link", "/dev/null"):
+        with pytest.raises(FileExistsError, match="is a device or a pipe: give the name of a file"):
+            check_new(path, overwrite=True)
 
 
 def test_files_that_are_one_under_several_names_are_not_apart(tmp_path, monkeypatch):

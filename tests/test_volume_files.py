@@ -78,13 +78,13 @@ def test_a_folder_is_searched_through_all_its_levels_for_all_kinds(tmp_path):
     assert [path.name for path in slices_in(tmp_path / "s")] == ["IM1", "IM2"]
 
 
-def test_links_are_followed_to_files_and_not_round_in_circles(tmp_path):
+def test_links_are_followed_to_files_even_if_lost_and_not_round_in_circles(tmp_path):
     write(tmp_path / "elsewhere/a.nii")
     (tmp_path / "in").mkdir()
     (tmp_path / "in/link.nii").symlink_to(tmp_path / "elsewhere/a.nii")
     (tmp_path / "in/lost.nii").symlink_to(tmp_path / "nowhere.nii")
     (tmp_path / "in/circle").symlink_to(tmp_path / "in")
-    assert find_in_folder(tmp_path / "in") == [tmp_path / "in/link.nii"]
+    assert find_in_folder(tmp_path / "in") == [tmp_path / "in/link.nii", tmp_path / "in/lost.nii"]
 
 
 @pytest.mark.parametrize("locked", ["sub", "sub/a", "."])

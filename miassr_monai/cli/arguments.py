@@ -1,10 +1,18 @@
-"""How the commands read their arguments."""
+"""How the commands read their arguments, and tell of errors."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-__all__ = ["number", "number_per_axis"]
+__all__ = ["file_path", "number", "number_per_axis", "one_line"]
+
+
+def file_path(text: str) -> Path:
+    """A path, which a variable of the shell that is not set is not."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
 
 
 def number(text: str) -> float:
@@ -22,3 +30,11 @@ def number_per_axis(text: str) -> float | tuple[float, ...]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number, or one for each axis such as 1x1x4") from None
     return values if len(values) > 1 else values[0]
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    # The system's own errors begin with a number, and name the file last.
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    return " ".join(str(error).split())

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import miassr_monai
 from miassr_monai.cli import completion, datalist, evaluate, info, upscale
+from miassr_monai.cli.arguments import one_line
 
 __all__ = ["main", "make_parser"]
 
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return args.run(args)
     except (ValueError, OSError) as error:
-        print(f"miassr: error: {error}", file=sys.stderr)
+        print(f"miassr: error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("miassr: interrupted; nothing partial was written.", file=sys.stderr)

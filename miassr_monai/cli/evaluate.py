@@ -7,10 +7,9 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from miassr_monai.bundle import default_bundle
-from miassr_monai.cli.arguments import number, number_per_axis
+from miassr_monai.cli.arguments import file_path, number, number_per_axis
 from miassr_monai.files import check_new
 
 __all__ = ["add_parser"]
@@ -23,8 +22,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="compare models with interpolation on a data set, and write a report",
         usage="miassr evaluate DATA OUT [--model NAME=PATH ...] [other options]",
     )
-    parser.add_argument("data", type=Path, metavar="DATA", help="data set, folder of volumes, or volume: the truth")
-    parser.add_argument("output", type=Path, metavar="OUT", help="folder for report.html, .json, .csv and .txt")
+    parser.add_argument(
+        "data", type=file_path, metavar="DATA", help="data set, folder of volumes, or volume: the truth"
+    )
+    parser.add_argument("output", type=file_path, metavar="OUT", help="folder for report.html, .json, .csv and .txt")
     parser.add_argument(
         "--model", type=named_path, action="append", default=[], metavar="NAME=PATH", help="beside the one built in"
     )
@@ -88,11 +89,11 @@ def unwrapped_errors() -> Iterator[None]:
 
 def run(args: argparse.Namespace) -> int:
     """``miassr evaluate``: the bundle's evaluation; 2 where volumes had to be left out of the report."""
+    check_new(args.output.absolute() / "report.html" if args.output.exists() else args.output, args.overwrite)
     from monai.bundle import ConfigWorkflow
 
     from miassr_monai.data import find_volumes, load_datalist
 
-    check_new(args.output.absolute() / "report.html" if args.output.exists() else args.output, args.overwrite)
     try:
         datalist = load_datalist(args.data, args.section)
     except FileNotFoundError:

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 
 from miassr_monai.bundle import INTERPOLATIONS, built_in_models, file_hash, find_model
-from miassr_monai.networks import load_network
 
 __all__ = ["add_parser"]
 
@@ -26,8 +25,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.model} interpolation, which has no weights and is for any scale, spacing and modality")
         return 0
     path, metadata = find_model(args.model)
+    from miassr_monai.networks import load_network
+
     network = load_network(path)
     parameters = sum(parameter.numel() for parameter in network.parameters())
+    kind = "slices" if network.spatial_dims == 2 else "volumes"
+    scales = "each axis with its own scale" if network.anisotropic else "all axes with one scale"
     trained = metadata.get("trained_for", {})
     unknown = "unknown"
 
@@ -36,10 +39,11 @@ def run(args: argparse.Namespace) -> int:
 
     rows = {
         "model": metadata.get("name", path.name),
-        "network": f"{type(network).__name__} with trunk {type(network.trunk).__name__}, {parameters:,} parameters",
         "version": metadata.get("version", unknown),
         "file": f"{path} ({path.stat().st_size / 2**20:.1f} MiB)",
         "sha256": file_hash(path),
+        "network": f"{type(network).__name__} with trunk {type(network.trunk).__name__}, {parameters:,} parameters",
+        "input": f"{kind} of {network.in_channels} channel{'s' if network.in_channels > 1 else ''}, {scales}",
         "scales": interval(trained.get("scales")),
         "spacing made": interval(trained.get("spacing_mm"), " mm"),
         "modalities": ", ".join(trained.get("modalities", [unknown])),

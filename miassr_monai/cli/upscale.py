@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miassr_monai.bundle import INTERPOLATIONS, find_model
-from miassr_monai.cli.arguments import number, number_per_axis
+from miassr_monai.cli.arguments import file_path, number, number_per_axis, one_line
 from miassr_monai.cli.jobs import Job, check_jobs, find_jobs, reports_so_far
 from miassr_monai.volume_files import DTYPES
 
@@ -32,9 +32,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         usage="miassr upscale IN OUT (--scale S | --spacing MM) [other options]",
     )
     parser.add_argument(
-        "input", type=Path, metavar="IN", help="NIfTI, Analyze or NRRD file, DICOM folder, or a folder of these"
+        "input", type=file_path, metavar="IN", help="NIfTI, Analyze or NRRD file, DICOM folder, or a folder of these"
     )
-    parser.add_argument("output", type=Path, metavar="OUT", help="NIfTI file, or a folder for a folder of volumes")
+    parser.add_argument("output", type=file_path, metavar="OUT", help="NIfTI file, or a folder for a folder of volumes")
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument(
         "--scale", type=number_per_axis, metavar="S", help="such as 2.5, of a slice's two axes; or of each axis: 2x2x3"
@@ -61,8 +61,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="TYPE",
         help="'input', int16, ...: rounded and clipped; default: float32",
     )
-    parser.add_argument("--report", type=Path, metavar="JSON", help="write what was done; a list for a folder")
-    parser.add_argument("--preview", type=Path, metavar="PNG", help="draw the middle slice of the first result")
+    parser.add_argument("--report", type=file_path, metavar="JSON", help="write what was done; a list for a folder")
+    parser.add_argument("--preview", type=file_path, metavar="PNG", help="draw the middle slice of the first result")
     parser.add_argument("--strict", action="store_true", help="make warnings errors")
     there = parser.add_mutually_exclusive_group()
     there.add_argument("--overwrite", action="store_true", help="replace files that are there already")
@@ -160,7 +160,9 @@ def upscale_volume(job: Job, predictor: Predictor, args: argparse.Namespace, pre
     from miassr_monai.prediction.preview import draw_preview
 
     check_output(job.target, args.overwrite)
-    with user_warnings(args.quiet, args.strict) as found, memory_errors(job.source, args.tile_size):
+    # Of the volumes of a folder each warning says whose it is.
+    source = None if job.source == args.input else job.source
+    with user_warnings(args.quiet, args.strict, source) as found, memory_errors(job.source, args.tile_size):
         coarse = load_volume(job.source)
         try:
             fine = predictor(coarse, scale=args.scale, spacing=args.spacing)
@@ -179,12 +181,13 @@ def upscale_volume(job: Job, predictor: Predictor, args: argparse.Namespace, pre
 
 def explain(error: Exception, source: Path) -> str:
     """One sentence about what stopped a volume."""
-    text = " ".join(str(error).split())
     if isinstance(error, (ValueError, OSError)):
-        return text
+        return one_line(error)
     *_, place = traceback.extract_tb(error.__traceback__)
     where = f"line {place.lineno} of {Path(place.filename).name}"
-    return f"{source} failed in an unforeseen way, please report it: {type(error).__name__} ({text}), {where}."
+    return (
+        f"{source} failed in an unforeseen way, please report it: {type(error).__name__} ({one_line(error)}), {where}."
+    )
 
 
 @contextmanager
@@ -203,8 +206,14 @@ def memory_errors(source: Path, tile_size: int) -> Iterator[None]:
 
 
 @contextmanager
-def user_warnings(quiet: bool, strict: bool) -> Iterator[list[str]]:
-    """Collect warnings for users and show each in one line, keep those of libraries back; ``strict`` raises them."""
+def user_warnings(quiet: bool, strict: bool, source: Path | None) -> Iterator[list[str]]:
+    """Collect warnings for users and show each in one line, keep those of libraries back.
+
+    Args:
+        quiet: show none.
+        strict: raise them instead.
+        source: the volume, which is named in front of warnings that do not name it.
+    """
     found: list[str] = []
 
     def show(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
@@ -215,7 +224,8 @@ def user_warnings(quiet: bool, strict: bool) -> Iterator[list[str]]:
             raise ValueError(message)
         found.append(str(message))
         if not quiet:
-            print(f"miassr: warning: {message}", file=sys.stderr)
+            place = "" if source is None or str(source) in str(message) else f"{source}: "
+            print(f"miassr: warning: {place}{message}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")

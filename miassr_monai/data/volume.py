@@ -53,7 +53,7 @@ def load_volume(path: str | os.PathLike) -> MetaTensor:
         data, affine, meta = READERS[kind](path)
     low, high = (float(value) for value in data.aminmax())
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise VolumeError(f"{path} holds NaN or infinite values: replace them, for example by 0.")
+        raise VolumeError(f"{path} holds NaN or infinite values, or such as float32 cannot hold: replace them.")
     if low == high:
         raise VolumeError(f"{path} has the value {low:g} everywhere: check that it is the right image.")
     return MetaTensor(data, affine=torch.as_tensor(affine), meta={ImageMetaKey.FILENAME_OR_OBJ: str(path), **meta})

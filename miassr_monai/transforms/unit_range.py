@@ -32,7 +32,7 @@ def intensity_range(img: torch.Tensor, lower: float, upper: float, window: bool 
     if not low < high:
         raise ValueError(
             f"{image_name(img)} is constant ({low:g}) between its percentiles {lower:g} and {upper:g}, "
-            "so its intensities cannot be mapped to [0, 1]."
+            "so its intensities cannot be mapped to [0, 1]: give a window of intensities instead."
         )
     return low, high
 

@@ -15,6 +15,8 @@ from miassr_monai.cli import main
         (["upscale", "a", "b"], "one of the arguments --scale --spacing is required"),
         (["upscale", "a", "b", "--scale", "2", "--spacing", "1"], "not allowed with argument"),
         (["upscale", "a", "b", "--scale", "two"], "'two' is not a number, or one for each axis such as 1x1x4"),
+        (["upscale", "", "b", "--scale", "2"], "argument IN: the path is empty"),
+        (["upscale", "a", "", "--scale", "2"], "argument OUT: the path is empty"),
         (["upscale", "a", "b", "--scale", "2xtwo"], "'2xtwo' is not a number, or one for each axis"),
         (["upscale", "a", "b", "--scale", "2", "--overwrite", "--skip-existing"], "not allowed with argument"),
         (["upscale", "a", "b", "--scale", "2", "--dtype", "int64"], "invalid choice: 'int64'"),
@@ -40,15 +42,15 @@ def test_what_ends_a_process_is_an_interruption_unless_it_is_ignored(name):
         signal.signal(number, before)
 
 
-def test_help_and_info_import_nothing_heavy(weights):
+def test_help_imports_nothing_heavy():
     code = (
         "import sys\nfrom miassr_monai.cli import main\n"
-        "for line in (['--help'], ['upscale', '--help'], ['evaluate', '--help'],\n"
-        "             ['info', '--model', sys.argv[1]], ['completion', 'bash']):\n"
+        "for line in (['--help'], ['upscale', '--help'], ['evaluate', '--help'], ['info', '--model', 'linear'],\n"
+        "             ['datalist', '--help'], ['completion', 'bash']):\n"
         "    try:\n        main(line)\n    except SystemExit as done:\n        assert done.code == 0\n"
         "print([m for m in ('torch', 'monai', 'numpy', 'nibabel', 'matplotlib') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code, weights], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.endswith("\n[]\n"), done.stderr
 
 

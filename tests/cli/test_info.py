@@ -13,6 +13,9 @@ from miassr_monai.prediction.model import BASELINES
 def test_info_tells_of_a_bundle_and_of_weights_alone(folder, weights, capsys):
     assert main(["info", "--model", str(weights)]) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    count = sum(values.numel() for values in torch.load(weights).values() if values.dtype == torch.float32)
+    assert lines["network"] == f"MetaSRGenerator with trunk EDSR, {count:,} parameters"
+    assert lines["input"] == "slices of 1 channel, all axes with one scale"
     assert lines["model"] == "weights.pt" and lines["scales"] == lines["licence"] == "unknown"
     for name in ("models", "configs"):
         (folder / name).mkdir()
@@ -24,7 +27,8 @@ def test_info_tells_of_a_bundle_and_of_weights_alone(folder, weights, capsys):
     out = capsys.readouterr().out
     rows = ("model         brains", "scales        1 to 4", "spacing made  0.45 to 1.2 mm", "modalities    MR, CT")
     assert all(row in out.splitlines() for row in (*rows, "licence       CC BY 4.0", "version       1.0.0"))
-    assert main(["info", "--model", "none"]) == 2
+    for name in ("none", "in.nii.gz"):
+        assert main(["info", "--model", name]) == 2
     capsys.readouterr()
     assert main(["info"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "others        --model small"

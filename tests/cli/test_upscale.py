@@ -182,7 +182,13 @@ def test_no_two_results_have_one_name(folder, refusal, options):
 def test_a_link_that_leads_nowhere_is_there_already(folder, refusal):
     (folder / "out.nii.gz").symlink_to("nowhere.nii.gz")
     assert "out.nii.gz exists already" in refusal("in.nii.gz", "out.nii.gz", *BICUBIC)
-    assert (folder / "out.nii.gz").is_symlink()
+    assert upscale("in.nii.gz", "out.nii.gz", *BICUBIC, "--overwrite") == 0
+    assert (folder / "out.nii.gz").is_symlink() and nib.load("nowhere.nii.gz").shape == (20, 18, 6)
+
+
+def test_a_name_that_is_too_long_is_told_in_a_line(refusal):
+    name = 256 * "x" + ".nii"
+    assert refusal("in.nii.gz", name, *BICUBIC) == f"miassr: error: {name}: File name too long.\n"
 
 
 @pytest.mark.parametrize(
@@ -313,6 +319,16 @@ def test_an_error_that_nobody_foresaw_does_not_stop_the_others(
     assert re.match(f"miassr: error: {message}", sentence) and summary == "miassr: 1 of 3 volumes failed: b.nii."
     assert files(folder / "results") == {"a.nii.gz", "c.nii.gz"}
     assert re.match(message.replace("all/", ""), json.loads(Path("r.json").read_text())[1]["error"])
+
+
+def test_each_warning_about_a_folder_says_whose_it_is(folder, capsys, write_volume):
+    write_volume(folder / "all/lost.nii", code=0)
+    write_volume(folder / "all/clipped.nii", np.minimum(np.random.default_rng(0).random(SIZE, np.float32), 0.5))
+    assert upscale("all", "results", *BICUBIC, "--report", "r.json") == 0
+    clipped, lost = capsys.readouterr().err.splitlines()
+    assert clipped.startswith("miassr: warning: all/clipped.nii: 5") and clipped.endswith("the image looks clipped.")
+    assert lost.startswith("miassr: warning: all/lost.nii does not say how the patient lies")
+    assert [r["warnings"][0][:10] for r in json.loads(Path("r.json").read_text())] == [clipped[34:44], "lost.nii d"]
 
 
 def test_a_run_can_be_continued(folder, capsys, write_volume, files):
