@@ -192,8 +192,8 @@ def test_an_evaluation_that_cannot_be_made_is_refused_before_any_work(
     [
         ("--model mine=none.pt", "there is no model at none.pt"),
         ("--model truth=bicubic", "a method cannot be called 'truth'"),
-        ("--window 3 1", "lower must be below upper, got 3.0 and 1.0"),
-        ("--scale 1x0.5", "scale must be a finite number in [1, 1024), got 0.5"),
+        ("--window 3 1", "intensity_lower is 3.0 and intensity_upper 1.0"),
+        ("--scale 1x0.5", "scales is [(1.0, 0.5)]: a list of one or more scales from 1 to 16 is accepted"),
         ("--scale 1x1x2", "the scale 1x1x2 goes across the slices, and these networks see slices"),
     ],
 )
