@@ -44,6 +44,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="NAME",
         help="such as area, or psf:fwhm=0.8,noise=0.02; default: paper psf kspace",
     )
+    parser.add_argument(
+        "--protocol",
+        choices=("paper",),
+        help="pairs and intensities as the MIASSR paper tests; default: the project's own",
+    )
     parser.add_argument("--window", type=number, nargs=2, metavar=("LOW", "HIGH"), help="Hounsfield units, for CT")
     parser.add_argument("--slice-step", type=int, metavar="N", help="take every N-th slice only")
     parser.add_argument("--inception", metavar="PATH", help="weights of Inception-v3, a file or an address, for FID")
@@ -94,6 +99,10 @@ def run(args: argparse.Namespace) -> int:
 
     from miassr_monai.data import find_volumes, load_datalist
 
+    if args.protocol and (args.window or args.degradation not in (None, ["paper"])):
+        raise ValueError(
+            "--protocol paper says how to degrade and to scale intensities: leave out --degradation, --window."
+        )
     try:
         datalist = load_datalist(args.data, args.section)
     except FileNotFoundError:
@@ -121,11 +130,12 @@ def run(args: argparse.Namespace) -> int:
         "device": args.device,
         "amp": args.amp or None,
     }
+    files = ["evaluate", *([f"{args.protocol}_protocol"] if args.protocol else [])]
     # MONAI warns that logging was switched off, which was asked for.
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
     with unwrapped_errors():
         workflow = ConfigWorkflow(
-            config_file=str(default_bundle() / "configs" / "evaluate.json"),
+            config_file=[str(default_bundle() / "configs" / f"{name}.json") for name in files],
             logging_file=False,
             workflow_type="infer",
             run_id="evaluating",

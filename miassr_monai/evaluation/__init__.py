@@ -3,6 +3,7 @@
 from miassr_monai.evaluation.distances import FeatureDistance, feature_distances
 from miassr_monai.evaluation.evaluation import Evaluation
 from miassr_monai.evaluation.page import draw_page
+from miassr_monai.evaluation.paper_protocol import PaperProtocol, PaperProtocolInferer
 from miassr_monai.evaluation.report import make_report, report_table, write_report
 from miassr_monai.evaluation.scale_log import ScaleLog, scale_metrics
 from miassr_monai.evaluation.summary import compare_methods, subject_means, summarize
@@ -10,6 +11,8 @@ from miassr_monai.evaluation.summary import compare_methods, subject_means, summ
 __all__ = [
     "Evaluation",
     "FeatureDistance",
+    "PaperProtocol",
+    "PaperProtocolInferer",
     "ScaleLog",
     "compare_methods",
     "draw_page",

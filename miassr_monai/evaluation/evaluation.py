@@ -177,16 +177,19 @@ class Evaluation:
         try:
             if "error" in output:
                 raise output["error"]
-            found = self.score(*place, output)
+            found = self.score(*place, output, batch.get("grid_scale", batch["scale"]))
         except Exception as error:
             self.leave_out(self.volumes[place[0]], error)
             return
         save_atomically(found, self.part(*place))
 
     def score(
-        self, index: int, degradation: str, scale: float | tuple[float, ...], output: Mapping[str, torch.Tensor]
+        self, index: int, degradation: str, scale: Scale, output: Mapping[str, torch.Tensor], grid_scale: Scale
     ) -> dict[str, Any]:
-        """What is found of a volume: its scores, features and pictures."""
+        """What is found of a volume: its scores, features and pictures.
+
+        ``grid_scale`` is the true one between the input's and the truth's grid, which :class:`PaperProtocol` rounds.
+        """
         place = {
             "volume": self.volumes[index],
             "subject": self.subjects[index],
@@ -195,7 +198,7 @@ class Evaluation:
             "scale": format_scale(scale),
         }
         volume = ScoredVolume(
-            output, list(self.models), scale, self.degradations[degradation].noiseless, self.slice_step
+            output, list(self.models), grid_scale, self.degradations[degradation].noiseless, self.slice_step
         )
         rows = [
             {**place, "slice": number, "method": method, **scores}

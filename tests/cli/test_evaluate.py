@@ -1,6 +1,8 @@
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import monai.bundle
 import nibabel as nib
 import numpy as np
@@ -217,3 +219,22 @@ def test_a_bug_in_an_evaluation_is_not_swallowed(truth, asked, monkeypatch):
     monkeypatch.setattr(Asked, "initialize", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         evaluate("truth", "out")
+
+
+def test_the_paper_s_protocol_scores_pairs_made_by_opencv(truth, capsys):
+    assert evaluate(truth, "out", "--protocol", "paper", "--scale", "1.5", "--device", "cpu") == 0
+    report = json.loads(Path("out/report.json").read_text())
+    assert report["protocol"]["pairs"] == "as in the MIASSR paper"
+    assert report["protocol"]["degradations"] == ["paper"]
+    scores = pd.read_csv("out/report.csv").set_index(["method", "slice"])["psnr"]
+    volume = nib.load(truth / "a.nii.gz").get_fdata()
+    # No percentile: the highest voxel is 1. 24 x 20 pixels become 16 x 13 and 24 x 19.
+    volume = (volume - volume.min()) / np.ptp(volume)
+    for number in range(2):
+        small = cv2.resize(volume[..., number], (13, 16), interpolation=cv2.INTER_CUBIC)
+        wanted = cv2.resize(volume[..., number], (19, 24), interpolation=cv2.INTER_CUBIC)
+        again = cv2.resize(cv2.GaussianBlur(small, (3, 3), 0), (19, 24), interpolation=cv2.INTER_CUBIC)
+        expected = -10 * np.log10(np.square(again - wanted).mean())
+        assert scores["bicubic", number] == pytest.approx(expected, abs=1e-4)
+    assert evaluate(truth, "other", "--protocol", "paper", "--window", "0", "1") == 2
+    assert "leave out --degradation, --window" in capsys.readouterr().err
