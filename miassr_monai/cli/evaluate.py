@@ -94,15 +94,15 @@ def unwrapped_errors() -> Iterator[None]:
 
 def run(args: argparse.Namespace) -> int:
     """``miassr evaluate``: the bundle's evaluation; 2 where volumes had to be left out of the report."""
+    if args.protocol and (args.window or args.degradation not in (None, ["paper"])):
+        raise ValueError(
+            "--protocol paper says how to degrade and to scale intensities: leave out --degradation, --window."
+        )
     check_new(args.output.absolute() / "report.html" if args.output.exists() else args.output, args.overwrite)
     from monai.bundle import ConfigWorkflow
 
     from miassr_monai.data import find_volumes, load_datalist
 
-    if args.protocol and (args.window or args.degradation not in (None, ["paper"])):
-        raise ValueError(
-            "--protocol paper says how to degrade and to scale intensities: leave out --degradation, --window."
-        )
     try:
         datalist = load_datalist(args.data, args.section)
     except FileNotFoundError:
