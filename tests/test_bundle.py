@@ -233,7 +233,7 @@ def test_evaluation_goes_on_where_it_was_killed_and_reports_every_slice(trained,
     (finished,) = [run_info for run_info in runs if run_info.info.status == "FINISHED"]
     artifacts = {file.path for file in client.list_artifacts(finished.info.run_id)}
     assert artifacts >= {"report.html", "report.json", "report.csv", "report.txt"}
-    assert finished.data.metrics["model_psnr_mean"] == pytest.approx(
+    assert finished.data.metrics["psnr/paper/model/mean"] == pytest.approx(
         scores[(scores["degradation"] == "paper") & (scores["method"] == "model")]
         .groupby("scale")["psnr"]
         .mean()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
+from monai.handlers import MLFlowHandler
 
 from miassr_monai.evaluation.evaluation import Evaluation
 from miassr_monai.evaluation.summary import MEAN_SCALE
 from miassr_monai.geometry import parse_scale
 
-__all__ = ["ScaleLog", "scale_metrics"]
+__all__ = ["ScaleMLFlowHandler", "scale_metrics"]
 
 # MLflow takes no other characters in the name of a metric.
 REFUSED = re.compile(r"[^\w.\- :]")
@@ -39,36 +40,20 @@ def scale_metrics(report: Mapping[str, Any]) -> dict[int, dict[str, float]]:
     return steps
 
 
-class Log(Protocol):
-    """What keeps the metrics, such as :class:`miassr_monai.handlers.MLflowLog`."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log metrics at a step."""
-
-    def close(self) -> None:
-        """End the run."""
-
-
-class ScaleLog:
-    """Hand the means of an evaluation to a log, by :func:`scale_metrics`, and end its run.
+class ScaleMLFlowHandler(MLFlowHandler):
+    """MONAI's ``MLFlowHandler`` that logs the means of an evaluation by :func:`scale_metrics`.
 
     Attach it after the evaluation.
 
     Args:
         evaluation: what is evaluated.
-        log: where the means go.
+        kwargs: see ``MLFlowHandler``.
     """
 
-    def __init__(self, evaluation: Evaluation, log: Log) -> None:
+    def __init__(self, evaluation: Evaluation, **kwargs: Any) -> None:
+        super().__init__(iteration_log=False, **kwargs)
         self.evaluation = evaluation
-        self.log = log
 
-    def attach(self, engine: Engine) -> None:
-        """Log once the report is written."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Log the means."""
+    def _default_epoch_log(self, engine: Engine) -> None:
         for step, metrics in sorted(scale_metrics(self.evaluation.report).items()):
-            self.log.log_metrics(metrics, step)
-        self.log.close()
+            self._log_metrics(metrics, step=step)

@@ -2,8 +2,9 @@ import math
 from types import SimpleNamespace
 
 from ignite.engine import Engine
+from mlflow import MlflowClient
 
-from miassr_monai.evaluation import ScaleLog, scale_metrics
+from miassr_monai.evaluation import ScaleMLFlowHandler, scale_metrics
 
 
 def rows(values, measure="psnr", method="mine", degradation="paper", key="mean"):
@@ -55,14 +56,18 @@ def test_what_is_not_finite_is_left_out_and_names_are_what_mlflow_takes():
     assert scale_metrics(report(odd)) == {200: {"psnr/psf:fwhm_0.8_noise_0.02/a_b_c _new_": 1.0}}
 
 
-def test_the_log_gets_the_steps_in_their_order_and_is_closed():
-    told = []
-    log = SimpleNamespace(
-        log_metrics=lambda metrics, step: told.append((step, metrics)), close=lambda: told.append("closed")
-    )
-    handler = ScaleLog(SimpleNamespace(report=report(rows({"3": 1.0, "2": 2.0, "mean": 1.5}))), log)
+def test_mlflow_has_one_curve_for_each_measure_of_each_method(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlruns.db"
+    evaluation = SimpleNamespace(report=report(rows({"3": 1.0, "2": 2.0, "1x2": 4.0, "mean": 1.5})))
     engine = Engine(lambda *_: None)
-    handler.attach(engine)
+    ScaleMLFlowHandler(evaluation, tracking_uri=uri, experiment_name="miassr", close_on_complete=True).attach(engine)
     engine.run([0, 0])
+    client = MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("miassr").experiment_id])
     name = "psnr/paper/mine"
-    assert told == [(0, {f"{name}/mean": 1.5}), (200, {name: 2.0}), (300, {name: 1.0}), "closed"]
+    assert run.info.status == "FINISHED"
+    assert set(run.data.metrics) == {name, f"{name}/1x2", f"{name}/mean"}
+    found = {
+        key: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, key)] for key in run.data.metrics
+    }
+    assert found == {name: [(200, 2.0), (300, 1.0)], f"{name}/1x2": [(200, 4.0)], f"{name}/mean": [(0, 1.5)]}
