@@ -12,7 +12,15 @@ from typing import Any
 
 import torch
 
-from miassr_monai.geometry import Scale, axis_scales, downscaled_size, format_scale, nearest_fraction, upscaled_range
+from miassr_monai.geometry import (
+    Scale,
+    axis_scales,
+    downscaled_size,
+    format_scale,
+    nearest_fraction,
+    scale_per_axis,
+    upscaled_range,
+)
 
 __all__ = [
     "bicubic_axis",
@@ -22,6 +30,7 @@ __all__ = [
     "downsample",
     "interpolate",
     "linear_upscale",
+    "tricubic_upscale",
 ]
 
 
@@ -145,6 +154,13 @@ def bicubic_upscale(
     """
     row_scale, column_scale = axis_scales(scale)
     return interpolate(image, [row_scale, column_scale], [origin[0], origin[1]], True)
+
+
+def tricubic_upscale(volume: torch.Tensor, scale: Scale, origin: Sequence[int] = (0, 0, 0)) -> torch.Tensor:
+    """``bicubic_upscale`` for volumes ``(..., h, w, d)``, one scale or one for each of three axes."""
+    scales = scale_per_axis(scale, 3)
+    matrices = [upscale_matrix(n, s, o, True) for n, s, o in zip(volume.shape[-3:], scales, origin, strict=True)]
+    return apply_matrices(volume, matrices)
 
 
 def linear_upscale(

@@ -14,6 +14,7 @@ from miassr_monai.resampling import (
     bicubic_upscale,
     downsample,
     linear_upscale,
+    tricubic_upscale,
 )
 
 FRACTIONAL = [1.1, 1.5, 2.3, 2.5, 2.7, math.pi, 3.7]
@@ -243,3 +244,25 @@ def test_a_part_is_rescaled_as_in_the_whole(scale):
     top, left = (math.ceil(n * exact(scale)) for n in (4, 5))
     row, column = (math.ceil(n * exact(scale)) for n in (6, 7))
     torch.testing.assert_close(part[..., row - top :, column - left :], whole[..., row:, column:], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.5, 2.0, 2.5, (1.0, 1.0, 2.5), (2.0, 1.5, 1.0)], ids=str)
+def test_tricubic_is_pytorchs_bicubic_along_each_axis(scale):
+    """Sizes fit the scale, so the convention of PyTorch is that of the package."""
+    volume = random_image(2, 1, 4, 6, 8)
+    expected = volume
+    for axis, factor in enumerate(scale if isinstance(scale, tuple) else (scale,) * 3, start=2):
+        rows = expected.movedim(axis, -1)
+        size = [rows.size(-2), int(rows.size(-1) * factor)]
+        fine = F.interpolate(rows.flatten(0, 2).unsqueeze(1), size=size, mode="bicubic", align_corners=False)
+        expected = fine.view(*rows.shape[:-1], -1).movedim(-1, axis)
+    torch.testing.assert_close(tricubic_upscale(volume, scale), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [2.0, 2.37, (1.0, 3.3, 1.7)], ids=str)
+def test_tricubic_of_a_part_is_that_of_the_whole_three_voxels_off_the_cut(scale):
+    volume, origin = random_image(1, 1, 12, 5, 4), (4, 0, 0)
+    p, q = exact(scale[0] if isinstance(scale, tuple) else scale).as_integer_ratio()
+    whole = tricubic_upscale(volume, scale)[:, :, -(-7 * p // q) :]
+    part = tricubic_upscale(volume[:, :, 4:], scale, origin)
+    torch.testing.assert_close(part[:, :, part.size(2) - whole.size(2) :], whole, rtol=0, atol=1e-12)

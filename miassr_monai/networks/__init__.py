@@ -8,8 +8,9 @@ from miassr_monai.networks.interpolation import Bicubic, Linear
 from miassr_monai.networks.network import Generator, Network, Trunk
 from miassr_monai.networks.sub_pixel_generator import SubPixelGenerator
 from miassr_monai.networks.trunks import EDSR, MDSR, RDN, RRDB, SPAN, ResCNN, SRDenseNet, SRResNet
-from miassr_monai.networks.upscalers import MetaUpscale, SubPixel
+from miassr_monai.networks.upscalers import ImplicitUpscale, MetaUpscale, SubPixel
 from miassr_monai.networks.vgg import VGG19Features
+from miassr_monai.networks.volume_generator import VolumeGenerator
 from miassr_monai.networks.weights import load_network, load_weights
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Bicubic",
     "Critic",
     "Generator",
+    "ImplicitUpscale",
     "InceptionFeatures",
     "Linear",
     "MetaSRGenerator",
@@ -33,6 +35,7 @@ __all__ = [
     "SubPixelGenerator",
     "Trunk",
     "VGG19Features",
+    "VolumeGenerator",
     "grow",
     "load_network",
     "load_weights",

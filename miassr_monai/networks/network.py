@@ -114,10 +114,12 @@ class Generator(Network):
         in_channels: channels of the input and of the output.
         anisotropic: whether axes may have different scales.
         max_scale: largest scale that it can do.
-        halo: how many LR pixels around its own an output depends on.
+        halo: how many LR pixels around its own an output depends on; ``None`` where it depends on the whole.
     """
 
-    def __init__(self, trunk: Trunk, *, halo: int, anisotropic: bool = False, max_scale: float = float("inf")) -> None:
+    def __init__(
+        self, trunk: Trunk, *, halo: int | None, anisotropic: bool = False, max_scale: float = float("inf")
+    ) -> None:
         super().__init__()
         self.trunk = trunk
         self.spatial_dims = trunk.spatial_dims

@@ -1,0 +1,112 @@
+"""The ArSSR generator: trunk and implicit upscaling of volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.layers import Conv
+from monai.utils import look_up_option
+from torch import nn
+
+from miassr_monai.geometry import Scale
+from miassr_monai.networks.network import Generator, Trunk
+from miassr_monai.networks.upscalers.implicit import ImplicitUpscale
+from miassr_monai.resampling import tricubic_upscale
+
+__all__ = ["VolumeGenerator"]
+
+
+class VolumeGenerator(Generator):
+    """Super-resolution generator of volumes for every real scale of at least 1 (ArSSR, Wu et al. 2021).
+
+    A trunk and a convolution make features at low resolution; :class:`ImplicitUpscale` makes the volume from them. The
+    published networks have ``coordinates="global"`` and the trunks ``RDN(3, depth=8, layers=3, growth=64)``,
+    ``ResCNN(3)`` or ``EDSR(3, depth=18, negative_slope=0)`` (there called SRResNet and without the skip around all
+    blocks). In their ResCNN the image is added to every feature, too.
+
+    Args:
+        trunk: features of volumes.
+        feature_channels: channels that the convolution makes of them.
+        depth: fully connected layers, see :class:`ImplicitUpscale`.
+        width: their width.
+        coordinates: ``"relative"``, or ``"global"`` as published, see :class:`ImplicitUpscale`. With the latter, a
+            volume cannot be worked on in parts, and ``halo`` is ``None``.
+        anisotropic: let the axes have different scales.
+        skip: ``None`` for the published form; ``"tricubic"`` to add the output to tricubic interpolation of the input,
+            which is what a new network begins as.
+
+    Raises:
+        ValueError: when the trunk is for slices or for some whole scales, or an option is unknown.
+    """
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        *,
+        feature_channels: int = 128,
+        depth: int = 8,
+        width: int = 256,
+        coordinates: str = "relative",
+        anisotropic: bool = False,
+        skip: str | None = None,
+    ) -> None:
+        # The trunk's, the convolution, and one where an HR voxel is between two LR voxels; no less than tricubic's.
+        halo = None if coordinates == "global" else max(trunk.halo + 2, 3)
+        super().__init__(trunk, halo=halo, anisotropic=anisotropic)
+        if trunk.spatial_dims != 3:
+            raise ValueError("implicit upscaling works on volumes: give a trunk with spatial_dims=3.")
+        if trunk.scales:
+            raise ValueError("implicit upscaling does all scales alike: give a trunk with scales=().")
+        self.adds_tricubic = look_up_option(skip, {"tricubic", None}) == "tricubic"
+        self.features = Conv[Conv.CONV, 3](trunk.out_channels, feature_channels, 3, padding=1)
+        self.upscale = ImplicitUpscale(
+            feature_channels,
+            trunk.in_channels,
+            depth=depth,
+            width=width,
+            coordinates=coordinates,
+            anisotropic=anisotropic,
+            positive=not self.adds_tricubic,
+        )
+        if self.adds_tricubic:
+            nn.init.zeros_(self.upscale.second[-1].weight)
+            nn.init.zeros_(self.upscale.second[-1].bias)
+        self.features.to(memory_format=torch.channels_last_3d)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        scale: Scale = 2.0,
+        origin: Sequence[int] = (0, 0, 0),
+        samples: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Super-resolve ``x`` ``(N, in_channels, h, w, d)`` to ``(N, in_channels, floor(s h), floor(s w), floor(s
+        d))``.
+
+        Args:
+            x: volumes.
+            scale: HR samples per LR sample, at least 1, or one for each axis.
+            origin: of a part of a volume, the LR voxel of the whole at which it begins; the output is then the HR
+                voxels of the whole that lie wholly within the part, equal to the whole's ``halo`` voxels off the cut.
+            samples: which voxels of the output are wanted of each volume, as indices into the flattened output
+                ``(N, K)``; all unless given. Training needs only some.
+
+        Returns:
+            The volumes, or the wanted voxels ``(N, in_channels, K)``.
+
+        Raises:
+            ValueError: when ``scale`` is below 1, not finite, or unequal in a network that is not anisotropic; when
+                ``x`` has a wrong rank or channel count; or for a part of a volume with global coordinates.
+        """
+        if x.dim() != 5 or x.size(1) != self.in_channels:
+            raise ValueError(
+                f"this generator needs volumes of shape (N, {self.in_channels}, h, w, d), got {list(x.shape)}."
+            )
+        volume = self.upscale(self.features(self.trunk(x)), scale, origin, samples)
+        if not self.adds_tricubic:
+            return volume
+        smooth = tricubic_upscale(x, scale, origin)
+        if samples is not None:
+            smooth = smooth.flatten(2).gather(2, samples.unsqueeze(1).expand(-1, x.size(1), -1))
+        return smooth + volume
