@@ -158,9 +158,7 @@ def bicubic_upscale(
 
 def tricubic_upscale(volume: torch.Tensor, scale: Scale, origin: Sequence[int] = (0, 0, 0)) -> torch.Tensor:
     """``bicubic_upscale`` for volumes ``(..., h, w, d)``, one scale or one for each of three axes."""
-    scales = scale_per_axis(scale, 3)
-    matrices = [upscale_matrix(n, s, o, True) for n, s, o in zip(volume.shape[-3:], scales, origin, strict=True)]
-    return apply_matrices(volume, matrices)
+    return interpolate(volume, list(scale_per_axis(scale, 3)), list(origin), cubic=True)
 
 
 def linear_upscale(

@@ -196,7 +196,7 @@ class ImplicitUpscale(nn.Module):
             [slice(i, min(i + side, n)) for i in range(0, n, side)] if n else [slice(0, 0)]
             for n, side in zip(size, sides, strict=True)
         ]
-        fine: torch.Tensor | None = None
+        fine = features.new_empty(0)
         for box in product(*cuts):
             parts, seen = zip(*[axis.narrow(part) for axis, part in zip(axes, box, strict=True)], strict=True)
             box_rows = [[row[part] for row, part in zip(stage, box, strict=True)] for stage in rows]
@@ -205,7 +205,7 @@ class ImplicitUpscale(nn.Module):
             voxels = self.evaluate(features[(..., *seen)], parts, box_rows, every).unflatten(2, shape)
             if shape == size:
                 return voxels
-            if fine is None:
+            if fine.numel() == 0:
                 fine = voxels.new_empty([*voxels.shape[:2], *size])
             fine[(..., *box)] = voxels
         return fine
