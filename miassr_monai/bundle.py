@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,8 @@ def are_texts(value: Any) -> bool:
 
 def is_range(value: Any) -> bool:
     """Whether it is two finite numbers, the lower one first."""
-    # A truth value is an integer to Python.
-    numbers = isinstance(value, list) and all(type(v) in (int, float) and math.isfinite(v) for v in value)
+    # A truth value is an integer to Python, and an integer may be beyond every float.
+    numbers = isinstance(value, list) and all(type(v) in (int, float) and abs(v) <= sys.float_info.max for v in value)
     return numbers and len(value) == 2 and value[0] <= value[1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -26,7 +27,8 @@ def number(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
     """Numbers from ``low``, or only ``above`` it, to ``high``."""
 
     def accepts(value: Any) -> bool:
-        real = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        # Not math.isfinite, which raises on whole numbers that no float can hold.
+        real = isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
         return real and (low < value if above else low <= value) and value <= high
 
     start = f"a number above {low:g}" if above else f"a number from {low:g}"
@@ -119,16 +121,31 @@ def check_values(parser: ConfigParser) -> None:
     Raises:
         ValueError: when one is not accepted; with its key, the value and what is accepted.
     """
-    values = {key: parser.get_parsed_content(key) for key in RULES if key in parser}
+    values = {key: resolved(parser, key) for key in RULES if key in parser}
     for key, value in values.items():
         accepts, words = RULES[key]
         if not accepts(value):
             raise ValueError(f"{key} is {value!r}: {words} is accepted.")
     if "intensity_window" in values:
-        check_intensities(*(parser.get_parsed_content(f"intensity_{name}") for name in ("lower", "upper", "window")))
+        check_intensities(*(resolved(parser, f"intensity_{name}") for name in ("lower", "upper", "window")))
     # An overlay that is for evaluation and inference as well gives these some of the keys.
     if "train" in parser:
         check_training(values)
+
+
+def resolved(parser: ConfigParser, key: str) -> Any:
+    """The value of a key, its references followed and its expressions evaluated.
+
+    Raises:
+        ValueError: when that fails.
+    """
+    try:
+        return parser.get_parsed_content(key)
+    # An expression can raise anything.
+    except Exception as error:
+        raise ValueError(
+            f"{key} is {parser.get(key)!r}, which cannot be resolved ({type(error).__name__}): correct it."
+        ) from error
 
 
 def check_intensities(lower: Any, upper: Any, window: bool) -> None:

@@ -93,12 +93,13 @@ def check_keys(keys: Sequence[str], config_file: str | Sequence[str]) -> None:
     for key in keys:
         parent, _, name = key.replace("::", "#").rpartition("#")
         component = defined.get(parent, {})
-        if key in defined or (isinstance(component, Mapping) and "_target_" in component):
+        # An empty key is all of the configuration.
+        if (key and key in defined) or (isinstance(component, Mapping) and "_target_" in component):
             continue
         similar = difflib.get_close_matches(name, list(component), n=1)
         known = "#".join(filter(None, [parent, *similar]))
         hint = f"did you mean {known}?" if similar else "see the configuration files for those that there are."
-        raise ValueError(f"there is no key {key}: {hint}")
+        raise ValueError(f"there is no key {key!r}: {hint}")
 
 
 def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -255,7 +255,7 @@ def old_run(trained, tmp_path):
     ("overrides", "last"),
     [
         ({"perceptual_weight": 0.006, "vgg_path": "missing.pth"}, "error: there are no VGG19 weights at missing.pth"),
-        ({"learning_rat": 1}, "error: there is no key learning_rat: did you mean learning_rate?"),
+        ({"learning_rat": 1}, "error: there is no key 'learning_rat': did you mean learning_rate?"),
         ({"channels": 2}, "/training/volume.nii.gz has 1 channel(s), but 2 (channels) are needed: leave it out, or"),
     ],
     ids=["weights", "key", "image"],

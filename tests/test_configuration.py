@@ -54,6 +54,7 @@ def test_every_number_and_switch_of_a_training_has_its_rule():
         ("learning_rate", -1, "a number from 0"),
         ("learning_rate", math.nan, "a number from 0"),
         ("learning_rate", math.inf, "a number from 0"),
+        ("learning_rate", 10**400, "a number from 0"),
         ("augment_prob", 1.5, "a number from 0 to 1"),
         ("ema_momentum", 0, "a number above 0 to 0.999"),
         ("scale_high", 40, "a number above 1 to 16"),
@@ -95,6 +96,14 @@ def test_what_is_at_the_edge_is_accepted(key, value):
 def test_what_is_no_scale_is_refused(scale):
     with pytest.raises(ValueError, match=r"scale is .*: a number from 1 to 16, or one for each axis, is accepted"):
         check("inference", scale=scale)
+
+
+@pytest.mark.parametrize(("value", "reason"), [("@missing", "ValueError"), ("$1 / 0", "RuntimeError")])
+@pytest.mark.parametrize("key", ["depth", "intensity_lower"])
+def test_a_value_that_cannot_be_resolved_is_told_with_its_key(key, value, reason):
+    with pytest.raises(ValueError) as caught:
+        check(**{key: value})
+    assert str(caught.value) == f"{key} is {value!r}, which cannot be resolved ({reason}): correct it."
 
 
 def test_a_reference_is_followed():

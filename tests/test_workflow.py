@@ -86,13 +86,15 @@ def root_cause(error):
         ("widht", "did you mean width?"),
         ("stage#trianer", "did you mean stage#trainer?"),
         ("stage::trianer", "did you mean stage#trainer?"),
+        ("", "see the configuration files for those that there are."),
+        ("a\nb", "see the configuration files for those that there are."),
         ("learning_rate", "see the configuration files for those that there are."),
     ],
 )
 def test_a_key_that_no_file_defines_is_refused(files, key, hint):
     with pytest.raises(RuntimeError) as caught:
         start(files, **{key: 1})
-    assert root_cause(caught.value) == f"there is no key {key}: {hint}"
+    assert root_cause(caught.value) == f"there is no key {key!r}: {hint}"
 
 
 def test_keys_of_the_files_and_arguments_of_components_are_accepted(files, tmp_path):
@@ -113,7 +115,7 @@ def test_keys_that_an_arguments_file_gives_are_checked_too(files, tmp_path):
     (tmp_path / "args.json").write_text(json.dumps({"config_file": files, "logging_file": False, "wdith": 3}))
     with pytest.raises(RuntimeError) as caught:
         create_workflow(args_file=str(tmp_path / "args.json"), workflow_type=None)
-    assert root_cause(caught.value) == "there is no key wdith: did you mean width?"
+    assert root_cause(caught.value) == "there is no key 'wdith': did you mean width?"
 
 
 def test_values_are_checked(files):

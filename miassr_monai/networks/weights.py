@@ -65,10 +65,23 @@ def build(weights: Any) -> Generator:
             network = construct(definition)
         if not isinstance(network, Generator):
             raise ValueError(f"{definition['network']} is no generator.")
+        for name, expected in network.state_dict().items():
+            if name in weights and not is_stored(weights[name], expected):
+                raise ValueError(f"{name} is no array of numbers in memory.")
         network.load_state_dict(weights, assign=True)
     except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise ValueError(f"these are not the weights of a network of miassr_monai ({error}).") from error
     return network.float()
+
+
+def is_stored(tensor: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Whether all values of a tensor are in memory, one by one, and real or whole numbers as is expected.
+
+    Others, such as sparse ones, or one number that stands for many, are nothing that this package saves.
+    """
+    plain = tensor.device.type == "cpu" and tensor.layout == torch.strided and not tensor.is_quantized
+    whole = plain and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
+    return whole and tensor.is_floating_point() == expected.is_floating_point() and not tensor.is_complex()
 
 
 def construct(definition: Mapping[str, Any]) -> Network:

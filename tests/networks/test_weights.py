@@ -94,6 +94,27 @@ def test_files_of_something_else_are_refused_in_one_sentence(tmp_path, changes):
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensor: tensor.to_sparse(),
+        lambda tensor: tensor.to("meta"),
+        lambda tensor: tensor.to(torch.complex64),
+        lambda tensor: tensor.int(),
+        lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+        # One number that stands for all: a small file that could ask for any amount of memory.
+        lambda tensor: tensor[:1].half().expand_as(tensor),
+    ],
+    ids=["sparse", "meta", "complex", "whole", "quantised", "expanded"],
+)
+@pytest.mark.parametrize("name", ["trunk.head.bias", "trunk.body.0.body.1.running_var"])
+def test_tensors_that_are_not_stored_number_by_number_are_refused(tmp_path, name, change):
+    network = SubPixelGenerator(small_trunk("SRResNet"), scales=[2])
+    path = saved(network, tmp_path / "model.pt", **{name: change(network.state_dict()[name])})
+    with pytest.raises(ValueError, match=r"does not hold the weights of a generator of miassr_monai: give a model\.pt"):
+        load_network(path)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused(tmp_path, value):
     network = small_generator()
