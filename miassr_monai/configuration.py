@@ -17,6 +17,7 @@ __all__ = ["check_values"]
 # Whether a value is accepted, and the words for what is.
 Rule = tuple[Callable[[Any], bool], str]
 
+LARGEST = sys.float_info.max
 # A larger scale is not super-resolution any more.
 LARGEST_SCALE = 16
 # A patch has at least so many LR pixels along each axis: fewer show a network nothing but its borders.
@@ -28,7 +29,7 @@ def number(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
 
     def accepts(value: Any) -> bool:
         # Not math.isfinite, which raises on whole numbers that no float can hold.
-        real = isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+        real = isinstance(value, Real) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
         return real and (low < value if above else low <= value) and value <= high
 
     start = f"a number above {low:g}" if above else f"a number from {low:g}"

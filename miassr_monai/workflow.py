@@ -93,8 +93,7 @@ def check_keys(keys: Sequence[str], config_file: str | Sequence[str]) -> None:
     for key in keys:
         parent, _, name = key.replace("::", "#").rpartition("#")
         component = defined.get(parent, {})
-        # An empty key is all of the configuration.
-        if (key and key in defined) or (isinstance(component, Mapping) and "_target_" in component):
+        if key in defined or (isinstance(component, Mapping) and "_target_" in component):
             continue
         similar = difflib.get_close_matches(name, list(component), n=1)
         known = "#".join(filter(None, [parent, *similar]))

@@ -86,7 +86,6 @@ def root_cause(error):
         ("widht", "did you mean width?"),
         ("stage#trianer", "did you mean stage#trainer?"),
         ("stage::trianer", "did you mean stage#trainer?"),
-        ("", "see the configuration files for those that there are."),
         ("a\nb", "see the configuration files for those that there are."),
         ("learning_rate", "see the configuration files for those that there are."),
     ],
