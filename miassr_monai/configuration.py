@@ -29,7 +29,7 @@ def number(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
 
     def accepts(value: Any) -> bool:
         # Not math.isfinite, which raises on whole numbers that no float can hold.
-        real = isinstance(value, Real) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
+        real = isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= LARGEST  # type: ignore[operator]
         return real and (low < value if above else low <= value) and value <= high
 
     start = f"a number above {low:g}" if above else f"a number from {low:g}"
