@@ -12,10 +12,12 @@ from miassr_monai.degradations.kspace import kspace_degradation
 from miassr_monai.degradations.noise import gaussian_noise, rician_noise
 from miassr_monai.degradations.paper import paper_degradation
 from miassr_monai.degradations.psf import psf_degradation
+from miassr_monai.degradations.radon import back_projection, filtered_back_projection, half_turn, radon
 from miassr_monai.degradations.random import HELD_OUT, RandomDegradation
 from miassr_monai.degradations.sampling import sampling_degradation
 from miassr_monai.degradations.sharpen import sharpen
 from miassr_monai.degradations.slice_profile import slice_profile_degradation
+from miassr_monai.degradations.sparse_view_ct import sparse_view_ct_degradation
 
 __all__ = [
     "DEGRADATIONS",
@@ -24,14 +26,19 @@ __all__ = [
     "RandomDegradation",
     "antialiased_bicubic_degradation",
     "area_degradation",
+    "back_projection",
+    "filtered_back_projection",
     "gaussian_noise",
+    "half_turn",
     "kspace_degradation",
     "named_degradations",
     "paper_degradation",
     "parse_degradation",
     "psf_degradation",
+    "radon",
     "rician_noise",
     "sampling_degradation",
     "sharpen",
     "slice_profile_degradation",
+    "sparse_view_ct_degradation",
 ]

@@ -19,6 +19,7 @@ from miassr_monai.degradations.psf import psf_degradation
 from miassr_monai.degradations.sampling import sampling_degradation
 from miassr_monai.degradations.sharpen import sharpen
 from miassr_monai.degradations.slice_profile import slice_profile_degradation
+from miassr_monai.degradations.sparse_view_ct import sparse_view_ct_degradation
 from miassr_monai.geometry import Scale
 from miassr_monai.resampling import trailing_scales
 
@@ -32,7 +33,11 @@ DEGRADATIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "psf": psf_degradation,
     "sampling": sampling_degradation,
     "slice_profile": slice_profile_degradation,
+    "sparse_view_ct": sparse_view_ct_degradation,
 }
+
+# Parameters by which a degradation makes noise of its own, while it measures. It then takes a ``generator``, too.
+MEASURED_NOISE = ("photons",)
 
 NOISES = {"rician": rician_noise, "gaussian": gaussian_noise}
 
@@ -69,17 +74,17 @@ class Degradation:
     @property
     def noiseless(self) -> Degradation:
         """The same without noise: what a super-resolved image is degraded again by."""
-        return replace(self, noise=0.0, noise_model="rician", seed=None)
+        parameters = {key: value for key, value in self.parameters.items() if key not in MEASURED_NOISE}
+        return replace(self, parameters=parameters, noise=0.0, noise_model="rician", seed=None)
 
     def __call__(self, image: torch.Tensor, scale: Scale) -> torch.Tensor:
         """Degrade an image along its last axes; one number is the scale of the last two."""
-        small = DEGRADATIONS[self.kind](image, scale, **self.parameters)
+        generator = None if self.seed is None else torch.Generator(device=image.device).manual_seed(self.seed)
+        measured = {"generator": generator} if any(key in self.parameters for key in MEASURED_NOISE) else {}
+        small = DEGRADATIONS[self.kind](image, scale, **self.parameters, **measured)
         if self.sharpen:
             small = sharpen(small, self.sharpen, axes=len(trailing_scales(scale)))
         if self.noise:
-            generator = None
-            if self.seed is not None:
-                generator = torch.Generator(device=small.device).manual_seed(self.seed)
             small = NOISES[self.noise_model](small, self.noise, generator=generator)
         return small
 
@@ -128,7 +133,8 @@ def read_degradation(text: str, **parameters: Any) -> Degradation:
     if not all(key and value for key, _, value in pairs):
         raise ValueError("write NAME or NAME:KEY=VALUE,KEY=VALUE.")
     values = {**parameters, **{key.strip(): read_value(value.strip()) for key, _, value in pairs}}
-    taken = list(inspect.signature(DEGRADATIONS[kind]).parameters)[2:] + list(AFTERWARDS)
+    own = list(inspect.signature(DEGRADATIONS[kind]).parameters)[2:]
+    taken = [key for key in own if key != "generator"] + list(AFTERWARDS)
     for key in values:
         if key not in taken:
             raise ValueError(f"{kind} has no parameter {key!r}, it takes {', '.join(taken)}.")
@@ -148,7 +154,7 @@ def checked(degradation: Degradation) -> Degradation:
     if not (degradation.seed is None or isinstance(degradation.seed, int)):
         raise ValueError(f"seed must be a whole number, got {degradation.seed!r}.")
     axes = max([len(value) for value in degradation.parameters.values() if isinstance(value, (list, tuple))] + [2])
-    degradation.noiseless(torch.zeros((4,) * axes), (2.0,) * axes)
+    replace(degradation, noise=0.0, seed=0)(torch.zeros((4,) * axes), (2.0,) * axes)
     return degradation
 
 
