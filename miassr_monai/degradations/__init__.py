@@ -9,7 +9,7 @@ from miassr_monai.degradations.degradation import (
     parse_degradation,
 )
 from miassr_monai.degradations.kspace import kspace_degradation
-from miassr_monai.degradations.noise import gaussian_noise, rician_noise
+from miassr_monai.degradations.noise import gaussian_noise, rician_noise, speckle_noise
 from miassr_monai.degradations.paper import paper_degradation
 from miassr_monai.degradations.psf import psf_degradation
 from miassr_monai.degradations.radon import back_projection, filtered_back_projection, half_turn, radon
@@ -18,6 +18,8 @@ from miassr_monai.degradations.sampling import sampling_degradation
 from miassr_monai.degradations.sharpen import sharpen
 from miassr_monai.degradations.slice_profile import slice_profile_degradation
 from miassr_monai.degradations.sparse_view_ct import sparse_view_ct_degradation
+from miassr_monai.degradations.ultrasound import ultrasound_degradation
+from miassr_monai.degradations.ultrasound_sector import ultrasound_sector_degradation
 
 __all__ = [
     "DEGRADATIONS",
@@ -41,4 +43,7 @@ __all__ = [
     "sharpen",
     "slice_profile_degradation",
     "sparse_view_ct_degradation",
+    "speckle_noise",
+    "ultrasound_degradation",
+    "ultrasound_sector_degradation",
 ]

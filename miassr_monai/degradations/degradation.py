@@ -12,7 +12,7 @@ import torch
 from miassr_monai.degradations.antialiased_bicubic import antialiased_bicubic_degradation
 from miassr_monai.degradations.area import area_degradation
 from miassr_monai.degradations.kspace import kspace_degradation
-from miassr_monai.degradations.noise import gaussian_noise, rician_noise
+from miassr_monai.degradations.noise import gaussian_noise, rician_noise, speckle_noise
 from miassr_monai.degradations.paper import paper_degradation
 from miassr_monai.degradations.parameters import check_number, check_word
 from miassr_monai.degradations.psf import psf_degradation
@@ -20,6 +20,8 @@ from miassr_monai.degradations.sampling import sampling_degradation
 from miassr_monai.degradations.sharpen import sharpen
 from miassr_monai.degradations.slice_profile import slice_profile_degradation
 from miassr_monai.degradations.sparse_view_ct import sparse_view_ct_degradation
+from miassr_monai.degradations.ultrasound import ultrasound_degradation
+from miassr_monai.degradations.ultrasound_sector import ultrasound_sector_degradation
 from miassr_monai.geometry import Scale
 from miassr_monai.resampling import trailing_scales
 
@@ -34,12 +36,14 @@ DEGRADATIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "sampling": sampling_degradation,
     "slice_profile": slice_profile_degradation,
     "sparse_view_ct": sparse_view_ct_degradation,
+    "ultrasound": ultrasound_degradation,
+    "ultrasound_sector": ultrasound_sector_degradation,
 }
 
 # Parameters by which a degradation makes noise of its own, while it measures. It then takes a ``generator``, too.
 MEASURED_NOISE = ("photons",)
 
-NOISES = {"rician": rician_noise, "gaussian": gaussian_noise}
+NOISES = {"rician": rician_noise, "gaussian": gaussian_noise, "speckle": speckle_noise}
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Degradation:
         parameters: keyword parameters of that function.
         sharpen: amount of an unsharp mask of the LR image, in [0, 4], see :func:`sharpen`.
         noise: standard deviation of the noise that is added at last, in [0, 1]; intensities are in [0, 1].
-        noise_model: ``"rician"`` as in MR magnitude images, or ``"gaussian"``.
+        noise_model: ``"rician"`` as in MR magnitude images, ``"gaussian"``, or ``"speckle"`` as in ultrasound.
         seed: of the noise, which is then the same at each call; without it, torch's generator goes on.
     """
 
@@ -153,7 +157,8 @@ def checked(degradation: Degradation) -> Degradation:
     check_word("noise_model", degradation.noise_model, NOISES)
     if not (degradation.seed is None or isinstance(degradation.seed, int)):
         raise ValueError(f"seed must be a whole number, got {degradation.seed!r}.")
-    axes = max([len(value) for value in degradation.parameters.values() if isinstance(value, (list, tuple))] + [2])
+    lengths = [len(value) for value in degradation.parameters.values() if isinstance(value, (list, tuple))]
+    axes = 3 if 3 in lengths else 2
     replace(degradation, noise=0.0, seed=0)(torch.zeros((4,) * axes), (2.0,) * axes)
     return degradation
 

@@ -126,7 +126,7 @@ class Gridding:
 @lru_cache(maxsize=8)
 def gridding(size: tuple[int, int], angles: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Gridding:
     """The gridding of images ``(H, W)`` for projections at some angles, in float32 or float64."""
-    grid = tuple(OVERSAMPLING * n for n in size)
+    grid = OVERSAMPLING * size[0], OVERSAMPLING * size[1]
     bins = detector_size(size)
     angle = torch.tensor(angles, dtype=torch.float64).unsqueeze(1)
     frequency = torch.arange(bins // 2 + 1, dtype=torch.float64) / bins
@@ -134,7 +134,8 @@ def gridding(size: tuple[int, int], angles: tuple[float, ...], dtype: torch.dtyp
     lines = -torch.sin(angle) * frequency, torch.cos(angle) * frequency
     # The padding brings sample n // 2 to the middle; the centre of an even number of samples is half a sample before.
     turns = frequency * (bins // 2) + sum(line * (n // 2 - (n - 1) / 2) for line, n in zip(lines, size, strict=True))
-    (row, row_weight), (column, column_weight) = (kernel(line.flatten(), n) for line, n in zip(lines, grid, strict=True))
+    row, row_weight = kernel(lines[0].flatten(), grid[0])
+    column, column_weight = kernel(lines[1].flatten(), grid[1])
     place = (row.unsqueeze(2) * grid[1] + column.unsqueeze(1)).flatten().to(device)
     weight = (row_weight.unsqueeze(2) * column_weight.unsqueeze(1)).flatten().to(device, dtype)
     point = torch.arange(len(row), device=device).repeat_interleave(TAPS**2)

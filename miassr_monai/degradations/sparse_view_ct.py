@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from miassr_monai.degradations.parameters import check_number, check_word
+from miassr_monai.degradations.parameters import check_number, check_numbers, check_word
 from miassr_monai.degradations.psf import psf_degradation
 from miassr_monai.degradations.radon import FILTERS, filtered_back_projection, half_turn, radon
 from miassr_monai.geometry import Scale
@@ -60,9 +60,9 @@ def sparse_view_ct_degradation(
     size = image.shape[-2:]
     count = math.ceil(math.pi / 2 * max(size) / undersampling) if views is None else views
     check_number("views", count, 1, 10_000)
-    if not (isinstance(window, Sequence) and len(window) == 2 and window[0] < window[1]):
+    low, high = check_numbers("window", window, 2)
+    if not low < high:
         raise ValueError(f"window must be two Hounsfield units, the lower one first, got {window!r}.")
-    low, high = window
     angles = half_turn(int(count))
     # Attenuation in that of water: air has none, so that nothing is cut off at the border.
     attenuation = (image * (high - low) + (low + 1000)) / 1000

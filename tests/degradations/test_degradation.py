@@ -13,7 +13,7 @@ from miassr_monai.degradations import (
 )
 
 # These change an image at scale 1, too, and look at all of it.
-MEASURED = ("sparse_view_ct",)
+MEASURED = ("sparse_view_ct", "ultrasound_sector")
 NAMES = pytest.mark.parametrize("name", [name for name in DEGRADATIONS if name not in MEASURED])
 
 
@@ -126,7 +126,7 @@ def test_noise_can_be_left_out():
         ("psf:fwhm=0", r"fwhm must be a number in \[0.05, 8\], got 0"),
         ("kspace:window=box", "window must be one of none, hann, tukey"),
         ("psf:noise=-0.1", r"noise must be a number in \[0, 1\]"),
-        ("psf:noise_model=poisson", "noise_model must be one of rician, gaussian"),
+        ("psf:noise_model=poisson", "noise_model must be one of rician, gaussian, speckle"),
         ("psf:sharpen=9", r"sharpen must be a number in \[0, 4\]"),
         ("psf:noise=0.1,seed=0.5", "seed must be a whole number"),
     ],

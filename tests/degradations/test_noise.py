@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy import stats
 
-from miassr_monai.degradations import gaussian_noise, rician_noise
+from miassr_monai.degradations import gaussian_noise, rician_noise, speckle_noise
 
 
 def generator(seed=0):
@@ -24,7 +24,14 @@ def test_gaussian_noise_is_normal_whatever_the_signal():
     assert stats.kstest(noise.numpy(), stats.norm(scale=0.05).cdf).pvalue > 0.01
 
 
-@pytest.mark.parametrize("add_noise", [gaussian_noise, rician_noise])
+def test_speckle_grows_as_the_square_root_of_the_signal():
+    signal = torch.tensor([0.0, 0.04, 0.25, 1.0, -0.3], dtype=torch.float64).unsqueeze(1).expand(-1, 100_000)
+    noise = speckle_noise(signal, 0.1, generator=generator()) - signal
+    assert noise.std(1).tolist() == pytest.approx([0.0, 0.02, 0.05, 0.1, 0.0], rel=0.01)
+    assert stats.kstest(noise[2].numpy(), stats.norm(scale=0.05).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("add_noise", [gaussian_noise, rician_noise, speckle_noise])
 def test_noise_follows_the_seed_and_differs_from_sample_to_sample(add_noise):
     image = torch.full((2, 1, 16, 16), 0.5)
     first, again = (add_noise(image, 0.02, generator=generator(5)) for _ in range(2))

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from miassr_monai.degradations.parameters import check_number, check_word
+from miassr_monai.degradations.parameters import check_number, check_numbers, check_word
 
 
 def test_what_is_allowed_passes():
@@ -20,3 +20,10 @@ def test_what_is_no_number_in_the_range_is_refused(value):
 def test_an_unknown_word_is_refused():
     with pytest.raises(ValueError, match="kind must be one of a, b, got 'c'"):
         check_word("kind", "c", ["a", "b"])
+
+
+def test_so_many_numbers_are_returned_and_all_else_is_refused():
+    assert check_numbers("ends", (1, 2.5), 2) == (1, 2.5)
+    for values in ((1,), (1, 2, 3), 5, "ab", (1, "b")):
+        with pytest.raises(ValueError, match="ends must be 2 numbers, got "):
+            check_numbers("ends", values, 2)
