@@ -244,6 +244,8 @@ def networks() -> list[dict[str, Any]]:
 
 def other_tensor(rng: np.random.Generator, tensor: torch.Tensor) -> Any:
     """A tensor of another type, layout, shape or device, one of other values, or none at all."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        return anything(rng)
     tensor, fill = tensor.detach(), float(min(pick(rng, NUMBERS), 1e308))
     return pick(
         rng,
@@ -253,7 +255,7 @@ def other_tensor(rng: np.random.Generator, tensor: torch.Tensor) -> Any:
             lambda: tensor.to("meta"),
             lambda: torch.quantize_per_tensor(tensor.float(), 0.1, 0, torch.qint8),
             lambda: tensor.new_zeros(1).expand(4096, 4096, 99),
-            lambda: tensor.new_zeros(()).expand_as(tensor),
+            lambda: torch.zeros(()).expand(tensor.shape),
             lambda: tensor.new_zeros(tuple(rng.integers(0, 9, size=rng.integers(0, 5)))),
             lambda: tensor.double().fill_(fill),
             lambda: tensor.transpose(0, -1) if tensor.ndim else tensor[None],
