@@ -44,7 +44,7 @@ def main() -> None:
     phantom = skimage.transform.resize(shepp_logan_phantom(), (args.size, args.size), anti_aliasing=True)
     image = torch.from_numpy(phantom).float()
     print(machine())
-    print(f"{'angles':>6}{'':4}{'step':<24}{'scikit-image':>14}{'rotation':>12}{'here':>10}{'times':>8}{'error':>10}")
+    print(f"{'angles':>6}{'':4}{'step':<24}{'scikit-image':>14}{'rotation':>12}{'here':>10}{'times':>8}")
     for count in args.angles:
         angles = half_turn(count)
         degrees = np.degrees(angles)

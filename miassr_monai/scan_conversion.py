@@ -127,7 +127,9 @@ def find_sector(image: torch.Tensor) -> Sector:
     ends = [(radius[beam == j].min(), radius[beam == j].max()) for j in range(BEAMS) if (beam == j).any()]
     near, far = np.median(ends, axis=0)
     first_angle, last_angle = (math.degrees(a) for a in angles)
-    return Sector(float(apex_row), float(apex_column), float(near) - 0.5, float(far) + 0.5, first_angle, last_angle)
+    return Sector(
+        float(apex_row), float(apex_column), max(0.0, float(near) - 0.5), float(far) + 0.5, first_angle, last_angle
+    )
 
 
 def side_line(rows: np.ndarray, columns: np.ndarray, face: float) -> tuple[float, float]:
