@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -98,6 +100,11 @@ def construct(definition: Mapping[str, Any]) -> Network:
     numbers = [n for value in arguments.values() for n in (value if isinstance(value, list) else [value])]
     if any(isinstance(number, int) and number > LARGEST_ARGUMENT for number in numbers):
         raise ValueError(f"a {name} of that size is not to be had.")
+    for parameter in inspect.signature(classes[name]).parameters.values():
+        value = arguments.get(parameter.name, 0.0)
+        # No shape depends on these, so weights would fit whatever they are.
+        if isinstance(parameter.default, float) and not (type(value) in (int, float) and math.isfinite(value)):
+            raise ValueError(f"{parameter.name} must be a finite number, got {value!r}.")
     return classes[name](**arguments)
 
 
