@@ -165,8 +165,8 @@ def check_training(values: dict[str, Any]) -> None:
     if not values["warmup_epochs"] + values["gan_epochs"]:
         raise ValueError("warmup_epochs and gan_epochs are both 0: one of them has to be 1 or more.")
     low, high, patch = values["scale_low"], values["scale_high"], values["patch_size"]
-    if not low < high:
-        raise ValueError(f"scale_high is {high:g}: a number above scale_low, {low:g}, is accepted.")
+    if low > high:
+        raise ValueError(f"scale_high is {high:g}: a number from scale_low, {low:g}, is accepted.")
     if patch < SMALLEST_INPUT * high:
         raise ValueError(
             f"patch_size is {patch}: a whole number from {math.ceil(SMALLEST_INPUT * high)} is accepted, which gives "

@@ -118,7 +118,7 @@ def test_a_reference_is_followed():
             {"warmup_epochs": 0, "gan_epochs": 0},
             "warmup_epochs and gan_epochs are both 0: one of them has to be 1 or more.",
         ),
-        ({"scale_low": 3, "scale_high": 3}, "scale_high is 3: a number above scale_low, 3, is accepted."),
+        ({"scale_low": 3, "scale_high": 2.5}, "scale_high is 2.5: a number from scale_low, 3, is accepted."),
         (
             {"patch_size": 4},
             "patch_size is 4: a whole number from 16 is accepted, which gives 4 LR pixels at scale_high, 4.",
@@ -155,6 +155,7 @@ def test_values_that_do_not_fit_together_are_told(values, message):
 
 
 def test_values_that_just_fit_together_are_accepted():
+    check(scale_low=2, scale_high=2.0)
     check(patch_size=16, scale_high=4.0, batch_size=12, samples_per_volume=3, gan_epochs=0)
     check(intensity_lower=-1000, intensity_upper=1000, intensity_window=True)
     check("evaluate", intensity_lower=0, intensity_upper=100)

@@ -22,8 +22,8 @@ class RandomScaleCollate:
     """``collate_fn`` that draws one scale for the batch, uniformly from ``(low, high]``, with torch's generator.
 
     Args:
-        low: smallest scale, itself excluded; at least 1.
-        high: largest scale.
+        low: smallest scale, at least 1; itself excluded, unless it is ``high``.
+        high: largest scale; the only one where both are the same.
         anisotropic: give every other batch one scale for each axis, half of these with a scale above 1 along one axis
             only, as slices across a volume have.
         input_size: how many LR pixels along each axis a patch shall give at most; larger ones are cropped, at random.
@@ -31,7 +31,7 @@ class RandomScaleCollate:
         spatial_dims: axes of a patch: 2 of slices, 3 of volumes.
 
     Raises:
-        ValueError: when ``low`` is below 1 or not below ``high``, or ``input_size`` is below 1.
+        ValueError: when there is no scale of at least 1 from ``low`` to ``high``, or ``input_size`` is below 1.
     """
 
     def __init__(
@@ -43,9 +43,10 @@ class RandomScaleCollate:
         input_size: int | None = None,
         spatial_dims: int = 2,
     ) -> None:
-        self.first, self.last = (round(p * SCALE_UNITS / q) for p, q in map(nearest_fraction, (low, high)))
-        if not self.first < self.last:
-            raise ValueError(f"the smallest scale of training, {low}, must be below the largest, {high}.")
+        lowest, self.last = (round(p * SCALE_UNITS / q) for p, q in map(nearest_fraction, (low, high)))
+        if lowest >= self.last and low != high:
+            raise ValueError(f"the smallest scale of training, {low}, must be below the largest, {high}, or the same.")
+        self.first = min(lowest + 1, self.last)
         if input_size is not None and input_size < 1:
             raise ValueError(f"patches need at least one LR pixel, got an input_size of {input_size}.")
         self.anisotropic = anisotropic
@@ -71,7 +72,7 @@ class RandomScaleCollate:
 
     def draw(self) -> float:
         """One scale."""
-        return int(torch.randint(self.first + 1, self.last + 1, ())) / SCALE_UNITS
+        return int(torch.randint(self.first, self.last + 1, ())) / SCALE_UNITS
 
     def draw_axes(self) -> tuple[float, ...]:
         """A scale for each axis."""

@@ -34,6 +34,13 @@ def test_the_range_holds_its_upper_end_and_not_its_lower():
     assert set(draw(RandomScaleCollate(3.9999, 4.0), 5)) == {4.0}
 
 
+def test_a_range_of_one_scale_has_that_one_alone():
+    torch.manual_seed(0)
+    assert set(draw(RandomScaleCollate(2.0, 2.0), 5)) == {2.0}
+    draws = draw(RandomScaleCollate(2.0, 2.0, anisotropic=True), 40)
+    assert {tuple(scales) for scales in draws} == {(2.0, 2.0), (1.0, 2.0), (2.0, 1.0)}
+
+
 def test_the_default_range_is_1_to_4():
     torch.manual_seed(0)
     scales = draw(RandomScaleCollate(), 1000)
@@ -93,7 +100,7 @@ def test_a_lower_end_below_1_is_refused(low, high):
         RandomScaleCollate(low, high)
 
 
-@pytest.mark.parametrize(("low", "high"), [(2.0, 2.0), (3.0, 2.0), (1.0, math.nan)])
+@pytest.mark.parametrize(("low", "high"), [(2.0001, 2.0), (3.0, 2.0), (1.0, math.nan)])
 def test_an_empty_range_is_refused(low, high):
     with pytest.raises(ValueError, match="scale"):
         RandomScaleCollate(low, high)
@@ -269,7 +276,7 @@ def test_volumes_are_cropped_along_three_axes():
 def test_every_part_of_a_patch_is_taken_alike():
     torch.manual_seed(0)
     # 4 of 6 rows and of 7 columns.
-    collate, counts = RandomScaleCollate(1.9999, 2.0, input_size=2), np.zeros((3, 4))
+    collate, counts = RandomScaleCollate(2.0, 2.0, input_size=2), np.zeros((3, 4))
     for _ in range(600):
         row, column, height, width = part_of(collate(numbered(1, 6, 7))["image"])
         assert (height, width) == (4, 4)
