@@ -69,6 +69,7 @@ SCALES: Rule = are_scales, f"a list of one or more scales from 1 to {LARGEST_SCA
 RULES: dict[str, Rule] = {
     "resume": FLAG,
     "grow": FLAG,
+    "degrade_in_workers": FLAG,
     "amp": FLAG,
     "anisotropic": FLAG,
     "intensity_window": FLAG,

@@ -10,6 +10,7 @@ import torch
 from monai.data import Dataset, list_data_collate
 from monai.utils import CommonKeys, ImageMetaKey
 
+from miassr_monai.degradations import RandomDegradation, degraded_pair, parse_degradation
 from miassr_monai.geometry import Scale, nearest_fraction, scale_per_axis
 
 __all__ = ["RandomScaleCollate", "ScaleGridDataset", "as_slices", "slices_collate", "volume_collate"]
@@ -29,6 +30,9 @@ class RandomScaleCollate:
         input_size: how many LR pixels along each axis a patch shall give at most; larger ones are cropped, at random.
             Without it most of the time goes into scales close to 1, where a patch has the most LR pixels.
         spatial_dims: axes of a patch: 2 of slices, 3 of volumes.
+        degradation: degrade the batch here, so in the processes that load the data, and not on the device: LR images in
+            ``image``, the HR images in ``label``. Its name or text, a function of images and a scale for each axis, or
+            a :class:`RandomDegradation`. A GPU would wait for the many small steps of it.
 
     Raises:
         ValueError: when there is no scale of at least 1 from ``low`` to ``high``, or ``input_size`` is below 1.
@@ -42,6 +46,7 @@ class RandomScaleCollate:
         anisotropic: bool = False,
         input_size: int | None = None,
         spatial_dims: int = 2,
+        degradation: str | Callable[[torch.Tensor, Scale], torch.Tensor] | RandomDegradation | None = None,
     ) -> None:
         lowest, self.last = (round(p * SCALE_UNITS / q) for p, q in map(nearest_fraction, (low, high)))
         if lowest >= self.last and low != high:
@@ -52,13 +57,18 @@ class RandomScaleCollate:
         self.anisotropic = anisotropic
         self.input_size = input_size
         self.spatial_dims = spatial_dims
+        self.degradation = parse_degradation(degradation) if isinstance(degradation, str) else degradation
 
     def __call__(self, batch: Sequence) -> dict[str, Any]:
-        """Collate samples, or lists of samples, and add ``scale``."""
+        """Collate samples, or lists of samples, and add ``scale``; with a degradation also ``label`` and what was
+        drawn."""
         collated = list_data_collate(batch)
         collated["scale"] = scale = self.draw_axes() if self.anisotropic else self.draw()
         if self.input_size is not None:
             collated[CommonKeys.IMAGE] = self.crop(collated[CommonKeys.IMAGE], scale, self.input_size)
+        if self.degradation is not None:
+            image, label, drawn = degraded_pair(collated[CommonKeys.IMAGE], scale, self.degradation)
+            collated.update({CommonKeys.IMAGE: image, CommonKeys.LABEL: label, **drawn})
         return collated
 
     @staticmethod

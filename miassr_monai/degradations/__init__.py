@@ -10,6 +10,7 @@ from miassr_monai.degradations.degradation import (
 )
 from miassr_monai.degradations.kspace import kspace_degradation
 from miassr_monai.degradations.noise import gaussian_noise, rician_noise, speckle_noise
+from miassr_monai.degradations.pair import degraded_pair
 from miassr_monai.degradations.paper import paper_degradation
 from miassr_monai.degradations.psf import psf_degradation
 from miassr_monai.degradations.radon import back_projection, filtered_back_projection, half_turn, radon
@@ -29,6 +30,7 @@ __all__ = [
     "antialiased_bicubic_degradation",
     "area_degradation",
     "back_projection",
+    "degraded_pair",
     "filtered_back_projection",
     "gaussian_noise",
     "half_turn",

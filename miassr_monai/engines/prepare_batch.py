@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from monai.utils import CommonKeys, convert_to_tensor
 
-from miassr_monai.degradations import RandomDegradation, parse_degradation
-from miassr_monai.geometry import Scale, scale_per_axis, upscaled_size
+from miassr_monai.degradations import RandomDegradation, degraded_pair, parse_degradation
+from miassr_monai.geometry import Scale
 
 __all__ = ["DegradeBatch"]
 
@@ -37,18 +37,19 @@ class DegradeBatch:
     ) -> tuple[torch.Tensor, torch.Tensor, tuple, dict[str, Any]]:
         """Make a pair of a batch with HR images ``image`` ``(N, C, *size)`` and ``scale``.
 
+        A batch that has a ``label`` is a pair already, as :class:`miassr_monai.data.RandomScaleCollate` makes them.
+
         Returns:
             LR images, HR targets, no positional arguments, and the scale as keyword argument of the network.
         """
-        image = convert_to_tensor(batchdata[CommonKeys.IMAGE], track_meta=False)
-        image = image.to(device=device, non_blocking=non_blocking, **kwargs)
-        scales = scale_per_axis(batchdata["scale"], image.ndim - 2)
-        named = isinstance(self.degradation, Mapping)
-        degrade = self.degradation[batchdata["degradation"]] if named else self.degradation
-        if isinstance(degrade, RandomDegradation):
-            small, image, drawn = degrade(image, scales)
+        moved = {"non_blocking": non_blocking, **kwargs}
+        image, label = (
+            data if data is None else convert_to_tensor(data, track_meta=False).to(device, **moved)
+            for data in (batchdata[CommonKeys.IMAGE], batchdata.get(CommonKeys.LABEL))
+        )
+        if label is None:
+            named = isinstance(self.degradation, Mapping)
+            degrade = self.degradation[batchdata["degradation"]] if named else self.degradation
+            image, label, drawn = degraded_pair(image, batchdata["scale"], degrade)
             batchdata.update(drawn)
-        else:
-            small = degrade(image, scales)
-        covered = (slice(upscaled_size(n, s)) for n, s in zip(small.shape[2:], scales, strict=True))
-        return small, image[(..., *covered)], (), {"scale": batchdata["scale"]}
+        return image, label, (), {"scale": batchdata["scale"]}

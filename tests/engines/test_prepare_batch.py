@@ -5,6 +5,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from miassr_monai.data import RandomScaleCollate
 from miassr_monai.degradations import RandomDegradation, paper_degradation, parse_degradation, psf_degradation
 from miassr_monai.engines import DegradeBatch
 
@@ -133,3 +134,26 @@ def test_what_a_family_draws_is_in_the_batch_and_its_gain_and_gamma_in_the_targe
         altered = float(batch["gain"][i]) * batch["image"][i] ** float(batch["gamma"][i])
         torch.testing.assert_close(inputs[i], parse_degradation(name)(altered, (2.0, 1.5)), rtol=0, atol=1e-6)
         torch.testing.assert_close(targets[i], altered[:, :24, :24], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [2.0, (1.0, 3.3)])
+def test_a_pair_that_was_made_with_the_batch_is_the_one_that_would_be_made_here(scale):
+    samples, degradation = [{"image": image} for image in random_image(40, 37)], "psf:noise=0.05,seed=4"
+    collate = RandomScaleCollate(degradation=degradation)
+    collate.draw = lambda: scale
+    made = DegradeBatch("paper")(collate(samples), CPU)
+    expected = DegradeBatch(degradation)({"image": random_image(40, 37), "scale": scale}, CPU)
+    assert made[2:] == expected[2:]
+    for pair in zip(made[:2], expected[:2], strict=True):
+        torch.testing.assert_close(*pair, rtol=0, atol=0)
+
+
+def test_a_family_is_drawn_from_with_the_batch():
+    torch.manual_seed(0)
+    collated = RandomScaleCollate(degradation=RandomDegradation(intensity_prob=1))([{"image": random_image(40, 37)[0]}])
+    torch.manual_seed(0)
+    batch = {"image": random_image(40, 37)[:1], "scale": RandomScaleCollate().draw()}
+    images, targets, _, _ = DegradeBatch(RandomDegradation(intensity_prob=1))(batch, CPU)
+    assert collated["degradation"] == batch["degradation"] and collated["scale"] == batch["scale"]
+    torch.testing.assert_close(collated["image"], images, rtol=0, atol=0)
+    torch.testing.assert_close(collated["label"], targets, rtol=0, atol=0)
