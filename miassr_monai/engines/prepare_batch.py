@@ -43,11 +43,10 @@ class DegradeBatch:
             LR images, HR targets, no positional arguments, and the scale as keyword argument of the network.
         """
         moved = {"non_blocking": non_blocking, **kwargs}
-        image, label = (
-            data if data is None else convert_to_tensor(data, track_meta=False).to(device, **moved)
-            for data in (batchdata[CommonKeys.IMAGE], batchdata.get(CommonKeys.LABEL))
-        )
-        if label is None:
+        image = convert_to_tensor(batchdata[CommonKeys.IMAGE], track_meta=False).to(device, **moved)
+        if CommonKeys.LABEL in batchdata:
+            label = convert_to_tensor(batchdata[CommonKeys.LABEL], track_meta=False).to(device, **moved)
+        else:
             named = isinstance(self.degradation, Mapping)
             degrade = self.degradation[batchdata["degradation"]] if named else self.degradation
             image, label, drawn = degraded_pair(image, batchdata["scale"], degrade)
