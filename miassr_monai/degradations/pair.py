@@ -36,5 +36,5 @@ def degraded_pair(
         small, image, drawn = degradation(image, scales)
     else:
         small = degradation(image, scales)
-    covered = (slice(upscaled_size(n, s)) for n, s in zip(small.shape[2:], scales, strict=True))
+    covered: list[Any] = [slice(upscaled_size(n, s)) for n, s in zip(small.shape[2:], scales, strict=True)]
     return small, image[(..., *covered)], drawn
