@@ -18,6 +18,15 @@ import torch
 from mlflow import MlflowClient
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from miassr_monai.losses import (
+    RelativisticAverageGANLoss,
+    RelativisticPairingGANLoss,
+    VanillaGANLoss,
+    WassersteinClippingLoss,
+    WassersteinGPLoss,
+)
+from miassr_monai.networks import Critic
+
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "bundle"
 # A few epochs of two tiny steps a stage.
@@ -112,9 +121,10 @@ def test_run_that_was_killed_and_resumed_equals_one_that_was_not(stage, trained,
     pd.testing.assert_frame_equal(logged(tmp_path), logged(trained))
     for name in ("gan_checkpoint.pt", "model.pt", "model_best_psnr.pt"):
         resumed, straight = (torch.load(folder / name, weights_only=True) for folder in (tmp_path, trained))
-        # Each has a run of its own in MLflow.
+        # Each has a run of its own in MLflow, and takes its own time.
         for content in (resumed, straight):
             content.pop("mlflow_log", None)
+            content.pop("time_limit", None)
         torch.testing.assert_close(resumed, straight, rtol=0, atol=0)
 
 
@@ -319,6 +329,29 @@ def test_bfloat16_is_asked_of_generator_and_critic(amp):
     config.read_config(BUNDLE / "configs/train.json")
     config["amp"] = amp
     assert config.get_parsed_content("train#inferer").amp is config.get_parsed_content("discriminator_def").amp is amp
+
+
+@pytest.mark.parametrize(
+    ("overlay", "loss", "critic"),
+    [
+        (None, WassersteinGPLoss(penalty_interval=4), Critic()),
+        ("wgan_gp", WassersteinGPLoss(), Critic(width=64, dense_channels=1024)),
+        ("vanilla", VanillaGANLoss(), Critic()),
+        ("ragan", RelativisticAverageGANLoss(), Critic()),
+        ("wgan", WassersteinClippingLoss(0.05), Critic()),
+        ("r3gan", RelativisticPairingGANLoss(penalty_interval=4), Critic()),
+    ],
+)
+def test_an_overlay_chooses_the_adversarial_loss(overlay, loss, critic):
+    files = [BUNDLE / f"configs/{name}.json" for name in ("train", overlay) if name]
+    config = ConfigParser(ConfigParser.load_config_files(files))
+    made, own = (config.get_parsed_content(key) for key in ("adversarial_loss", "discriminator_def"))
+    assert type(made) is type(loss)
+    plain = ("penalty_weight", "penalty_interval", "limit")
+    assert [vars(made).get(name) for name in plain] == [vars(loss).get(name) for name in plain]
+    assert str(own) == str(critic)
+    # The rate that the paper gives is for WGAN-GP.
+    assert config["critic_learning_rate"] == (1e-5 if overlay in (None, "wgan_gp") else 1e-4)
 
 
 def test_learning_rate_is_halved_after_its_steps_in_bfloat16_too(dataset_dir, tmp_path):

@@ -13,6 +13,7 @@ from miassr_monai.handlers.progress import StageProgress
 from miassr_monai.handlers.run_folder import RunFolder
 from miassr_monai.handlers.scores import ScaleScores
 from miassr_monai.handlers.stage_log import StageLog
+from miassr_monai.handlers.time_limit import StageTimeLimit
 
 __all__ = [
     "ClipGradient",
@@ -26,6 +27,7 @@ __all__ = [
     "ScaleScores",
     "StageLog",
     "StageProgress",
+    "StageTimeLimit",
     "StopOnDivergence",
     "WeightsSaver",
     "draw_panel",
