@@ -24,6 +24,8 @@ MIN_ROWS = 16
 MAX_INWARDS = 1.5
 # Sides that meet under less than this (degrees) are those of a linear transducer.
 MIN_OPENING = 5.0
+# Part of the largest value up to which a pixel is dark: networks do not make an exact zero.
+DARK = 0.02
 # Beams whose ends are looked for.
 BEAMS = 32
 
@@ -97,7 +99,7 @@ def sampled(image: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> t
 
 
 def find_sector(image: torch.Tensor) -> Sector:
-    """The sector of a picture that is zero outside.
+    """The sector of a picture that is dark outside.
 
     From the first row with anything in it down to the row where it reaches farthest to a side, the outermost pixels lie
     on that side of the sector, but for dark tissue, where they lie farther in. The lines through both meet at the apex.
@@ -106,9 +108,9 @@ def find_sector(image: torch.Tensor) -> Sector:
         image: ``(..., H, W)``; of several pictures one sector.
 
     Raises:
-        ValueError: when what is not zero is no sector, as in pictures of linear transducers.
+        ValueError: when what is not dark is no sector, as in pictures of linear transducers.
     """
-    mask = (image != 0).reshape(-1, *image.shape[-2:]).any(0).cpu().numpy()
+    mask = (image > DARK * image.amax()).reshape(-1, *image.shape[-2:]).any(0).cpu().numpy()
     rows = np.flatnonzero(mask.any(1))
     left = rows, mask[rows].argmax(1)
     right = rows, mask.shape[1] - 1 - mask[rows, ::-1].argmax(1)

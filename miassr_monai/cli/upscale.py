@@ -47,6 +47,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--window", type=number, nargs=2, metavar=("LOW", "HIGH"), help="Hounsfield units, for CT")
     parser.add_argument(
+        "--degradation",
+        metavar="NAME",
+        help="how the input came about, such as sparse_view_ct:views=128; default: as the model was trained for",
+    )
+    parser.add_argument(
         "--slice-axis", type=int, choices=(0, 1, 2), help="default: the one whose spacing is unlike the others"
     )
     parser.add_argument(
@@ -146,6 +151,7 @@ def make_predictor(args: argparse.Namespace) -> Predictor:
         device=args.device,
         amp=args.amp,
         window=args.window,
+        degradation=args.degradation,
         slice_axis=args.slice_axis,
         tile_size=args.tile_size,
         consistency=None if args.consistency == "off" else args.consistency,

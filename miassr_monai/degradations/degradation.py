@@ -40,6 +40,12 @@ DEGRADATIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "ultrasound_sector": ultrasound_sector_degradation,
 }
 
+# Degradations that an image of the same size shows.
+SAME_SIZE = ("sparse_view_ct", "ultrasound_sector")
+
+# Degradations whose ``window`` says which Hounsfield units 0 and 1 stand for.
+IN_HOUNSFIELD_UNITS = ("sparse_view_ct",)
+
 # Parameters by which a degradation makes noise of its own, while it measures. It then takes a ``generator``, too.
 MEASURED_NOISE = ("photons",)
 
@@ -69,11 +75,22 @@ class Degradation:
     seed: int | None = None
 
     @property
+    def same_size(self) -> bool:
+        """Whether an image at scale 1 is degraded, too, so that there is something to restore."""
+        return self.kind in SAME_SIZE or self.noise > 0 or self.sharpen > 0
+
+    @property
     def name(self) -> str:
         """The text that :func:`parse_degradation` reads the same from, such as ``psf:fwhm=0.8,noise=0.02``."""
         given = {key: getattr(self, key) for key, default in AFTERWARDS.items() if getattr(self, key) != default}
         pairs = ",".join(f"{key}={format_value(value)}" for key, value in {**self.parameters, **given}.items())
         return f"{self.kind}:{pairs}" if pairs else self.kind
+
+    def in_window(self, window: Sequence[float] | None) -> Degradation:
+        """The degradation of images of which 0 and 1 stand for two intensities, where it has to know them."""
+        if window is None or self.kind not in IN_HOUNSFIELD_UNITS:
+            return self
+        return replace(self, parameters={**self.parameters, "window": tuple(window)})
 
     @property
     def noiseless(self) -> Degradation:

@@ -33,7 +33,7 @@ def ultrasound_sector_degradation(
         image: ``(..., H, W)``, the transducer at the top.
         scale: HR samples per LR sample, at least 1: one number for the last two axes, or one for each of the last axes.
         sector: row and column of the apex, the nearest and the farthest radius in pixels, and the first and the last
-            angle in degrees from straight down, to the right positive, see :class:`Sector`. Found from what is not zero
+            angle in degrees from straight down, to the right positive, see :class:`Sector`. Found from what is not dark
             in the image unless given; an empty image has none and stays empty.
         undersampling: beams of the image per beam that is kept, in [1, 64].
         beams: how they are kept, see :func:`ultrasound_degradation`.

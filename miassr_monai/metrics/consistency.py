@@ -43,8 +43,7 @@ def degrade_again(
     in_plane = in_plane_factors(factors, slice_axis)
     if factors[slice_axis] > 1:
         planes = bicubic_downsample(planes.movedim(1, -1), (1.0, factors[slice_axis])).movedim(-1, 1)
-    if max(in_plane) > 1:
-        planes = degradation(planes, in_plane)
+    planes = degradation(planes, in_plane)
     return planes.movedim(1, slice_axis + 1)
 
 

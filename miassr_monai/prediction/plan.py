@@ -130,6 +130,7 @@ def make_plan(
     spacing: float | Sequence[float] | None,
     slice_axis: int | None,
     spatial_dims: int = 2,
+    same_size: bool = False,
 ) -> Plan:
     """Factors of an image for a wanted scale or spacing.
 
@@ -139,6 +140,7 @@ def make_plan(
         spacing: wanted, in mm: one number for all axes, or one for each. An axis of one sample keeps its own.
         slice_axis: spatial axis across the slices; see :func:`find_slice_axis` where it is not given.
         spatial_dims: what the network sees: 2 for slices, 3 for volumes.
+        same_size: whether there is something to do at scale 1 along every axis, see :class:`Degradation`.
 
     Raises:
         ValueError: when not one of ``scale`` and ``spacing`` is given, or what is given cannot be done.
@@ -168,6 +170,11 @@ def make_plan(
                 factors[a] = factors[seen[0]]
     factors = [1.0 if abs(f - 1.0) < TOLERANCE else f for f in factors]
     check_factors(factors, steps, spacing)
+    if max(factors) == 1.0 and not same_size:
+        raise ValueError(
+            "there is nothing to do: the scale is 1 along every axis. Give a larger one, or the degradation that "
+            "an image of this size has, such as sparse_view_ct."
+        )
     if any(f > 1 and n == 1 for f, n in zip(factors, shape, strict=True)):
         raise ValueError("an axis with one sample cannot be super-resolved: give it the scale 1.")
     return Plan(in_three(factors), axis, steps, shape, plane_across(affine, axis), spatial_dims)
@@ -203,8 +210,6 @@ def check_factors(factors: list[float], steps: tuple[float, ...], spacing: Any) 
                 f"axis {axis} has a spacing of {steps[axis]:.4g} mm, and {spacing} would be a scale of {factor:.4g} "
                 f"along it: give a spacing for each axis that leads to scales in [1, {MAX_SCALE:g}]."
             )
-    if max(factors) == 1.0:
-        raise ValueError("there is nothing to do: the scale is 1 along every axis.")
 
 
 def within(value: float, low: float, high: float) -> bool:

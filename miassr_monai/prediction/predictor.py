@@ -57,6 +57,9 @@ class Predictor:
         amp: run the network in bfloat16: faster on processors and GPUs that have it, and a little less exact.
         percentiles: of each channel, that become 0 and 1 for the network.
         window: intensities that become 0 and 1 instead, as CT needs: (lower, upper) in Hounsfield units.
+        degradation: how the input came about, such as ``"sparse_view_ct:views=128"``, see
+            :func:`miassr_monai.degradations.parse_degradation`: what the consistency is measured by, and whether there
+            is something to restore at scale 1. What the model was trained for, unless given.
         slice_axis: spatial axis across the slices. Unless given, two axes that agree in spacing are the plane of the
             slices; where all differ, the largest spacing goes across, and where all agree, the last axis does.
         slice_batch_size: slices that go through the network together.
@@ -93,6 +96,7 @@ class Predictor:
         amp: bool = False,
         percentiles: tuple[float, float] = (0.0, 99.95),
         window: tuple[float, float] | None = None,
+        degradation: str | None = None,
         slice_axis: int | None = None,
         slice_batch_size: int = 1,
         tile_size: int | None = 512,
@@ -115,7 +119,9 @@ class Predictor:
         self.slice_axis = slice_axis
         self.consistency = consistency
         self.dtype = dtype
-        self.degradation = parse_degradation(self.model.trained_for.get("consistency", "paper")).noiseless
+        known = parse_degradation(degradation or self.model.trained_for.get("consistency", "paper"))
+        self.same_size = known.same_size
+        self.degradation = known.in_window(window).noiseless
         self.strict = strict
         parameter = next(self.model.network.parameters(), None)
         self.inferer = partial(
@@ -161,7 +167,12 @@ class Predictor:
         given = as_volume(image)
         dtype = self.dtype if self.dtype != "input" else dtype_of(image, given)
         plan = make_plan(
-            given, scale=scale, spacing=spacing, slice_axis=self.slice_axis, spatial_dims=self.spatial_dims
+            given,
+            scale=scale,
+            spacing=spacing,
+            slice_axis=self.slice_axis,
+            spatial_dims=self.spatial_dims,
+            same_size=self.same_size,
         )
         found = self.check(given, plan)
         fine, ranges, rmse = self.run(given.as_tensor().reshape(-1, *plan.shape), plan)
@@ -240,7 +251,7 @@ class Predictor:
         done = [1.0, 1.0, 1.0]
         for axis, factor in zip(plan.seen, scale_per_axis(scale, plan.spatial_dims), strict=True):
             done[axis] = factor
-        if max(done) > 1:
+        if max(done) > 1 or max(plan.factors) == 1:
             volume = self.inferer(slice_axis=slice_axis)(volume, network, scale=scale)
         if anisotropic and done[slice_axis] != plan.through_plane:
             views = []

@@ -29,7 +29,7 @@ def test_the_script_names_every_command_and_option(capsys, shell):
         ("miassr ", "upscale evaluate datalist info completion"),
         ("miassr ev", "evaluate"),
         ("miassr upscale --sc", "--scale"),
-        ("miassr upscale in.nii.gz out.nii.gz --d", "--device --dtype"),
+        ("miassr upscale in.nii.gz out.nii.gz --de", "--degradation --device"),
         ("miassr evaluate --d", "--degradation --device"),
         ("miassr info -", "--help --model -h"),
         ("miassr upscale --model ", "small bicubic linear"),

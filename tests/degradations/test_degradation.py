@@ -115,6 +115,24 @@ def test_noise_can_be_left_out():
     assert noisy.noiseless.name == "psf:fwhm=0.8,sharpen=1"
 
 
+def test_a_window_of_intensities_is_for_those_that_know_hounsfield_units():
+    assert (
+        parse_degradation("sparse_view_ct:views=9").in_window((-160, 240)).name
+        == "sparse_view_ct:views=9,window=-160x240"
+    )
+    for text in ("kspace:window=hann", "psf"):
+        assert parse_degradation(text).in_window((-160, 240)).name == text
+    assert parse_degradation("sparse_view_ct").in_window(None).name == "sparse_view_ct"
+
+
+def test_some_show_in_an_image_of_the_same_size():
+    image = torch.rand(24, 24, generator=torch.Generator().manual_seed(0))
+    texts = ["psf", "kspace:window=hann", "area:noise=0.1", "psf:sharpen=1", "sparse_view_ct"]
+    shown = [not torch.equal(parse_degradation(text)(image, 1.0), image) for text in texts]
+    assert shown == [parse_degradation(text).same_size for text in texts] == [False, False, True, True, True]
+    assert parse_degradation("ultrasound_sector").same_size
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -265,3 +265,9 @@ def test_what_a_network_on_volumes_of_one_scale_leaves_to_bicubic_is_warned_of()
     ):
         plan = make_plan(volume(), scale=scale, spacing=None, slice_axis=None, spatial_dims=3)
         assert warnings_of(volume(), plan, model(None, network), None) == expected
+
+
+def test_at_scale_1_there_is_something_to_do_where_a_degradation_keeps_the_size():
+    image = MetaTensor(torch.zeros(1, 6, 5, 4), affine=torch.eye(4))
+    plan = make_plan(image, scale=1, spacing=None, slice_axis=None, same_size=True)
+    assert plan.factors == (1.0, 1.0, 1.0) and plan.output_shape == (6, 5, 4)

@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 from torch import nn
 
 from miassr_monai import Predictor, networks
-from miassr_monai.degradations import paper_degradation, psf_degradation
+from miassr_monai.degradations import paper_degradation, psf_degradation, sparse_view_ct_degradation
 from miassr_monai.metrics import consistency_rmse
 from miassr_monai.prediction import SuperResolutionWarning, TrainedModel
 from miassr_monai.resampling import bicubic_axis
@@ -471,3 +471,31 @@ def test_a_long_series_of_volumes_is_one_of_channels():
 def test_settings_are_checked_at_once(settings, message):
     with pytest.raises(ValueError, match=message):
         Predictor("bicubic", **settings)
+
+
+class Lift(nn.Module):
+    """Adds a tenth to every pixel."""
+
+    halo = 0
+
+    def forward(self, x, scale):
+        assert scale == 1.0
+        return x + 0.1
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 18), (2, 16, 18, 3)])
+def test_an_image_is_restored_at_its_own_size_and_degraded_again_by_what_it_has(shape):
+    image = 2000 * random_image(*shape) - 1000
+    predictor = Predictor(Lift(), window=(-500, 500), degradation="sparse_view_ct:views=12,noise=0.02")
+    fine = predictor(MetaTensor(image, affine=torch.eye(4)), scale=1)
+    torch.testing.assert_close(fine.as_tensor(), image + 100, rtol=0, atol=1e-3)
+    assert torch.equal(fine.affine, torch.eye(4, dtype=torch.float64))
+    slices = (fine.as_tensor().reshape(shape[0], 16, 18, -1).movedim(-1, 0) + 500) / 1000
+    again = sparse_view_ct_degradation(slices, 1.0, views=12, window=(-500, 500))
+    truth = (again - (image.reshape(shape[0], 16, 18, -1).movedim(-1, 0) + 500) / 1000).square().mean().sqrt()
+    assert predictor.report["consistency"]["rmse"] == pytest.approx(float(truth), rel=1e-4)
+
+
+def test_without_a_degradation_that_keeps_the_size_scale_1_is_refused():
+    with pytest.raises(ValueError, match="nothing to do"):
+        Predictor(Lift(), degradation="psf")(random_image(1, 16, 18), scale=1)
