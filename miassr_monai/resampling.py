@@ -30,6 +30,7 @@ __all__ = [
     "downsample",
     "interpolate",
     "linear_upscale",
+    "nearest_upscale",
     "tricubic_upscale",
 ]
 
@@ -167,6 +168,17 @@ def linear_upscale(
     """Bilinear interpolation of ``(..., h, w)`` to the pixels that ``bicubic_upscale`` makes."""
     row_scale, column_scale = axis_scales(scale)
     return interpolate(image, [row_scale, column_scale], [origin[0], origin[1]], False)
+
+
+def nearest_upscale(image: torch.Tensor, scales: Sequence[float]) -> torch.Tensor:
+    """Last axes of an image to ``floor(s n)`` samples, each with the value of the LR sample that its centre is in."""
+    for axis, scale in enumerate(scales, start=image.dim() - len(scales)):
+        p, q = nearest_fraction(scale)
+        size = image.size(axis) * p // q
+        # The centre (i + 1/2) q / p, counted from the face of the first sample.
+        index = torch.div((2 * torch.arange(size, device=image.device) + 1) * q, 2 * p, rounding_mode="floor")
+        image = image.index_select(axis, index)
+    return image
 
 
 def rescale_matrix(size: int, done: int, scale: float, origin: int) -> torch.Tensor | None:

@@ -55,6 +55,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--slice-axis", type=int, choices=(0, 1, 2), help="default: the one whose spacing is unlike the others"
     )
     parser.add_argument(
+        "--slice-thickness", type=number, metavar="MM", help="default: the file's, or else the distance between slices"
+    )
+    parser.add_argument(
+        "--slice-profile",
+        choices=("gaussian", "box", "rf"),
+        default="gaussian",
+        help="what a slice sees across its thickness; default: gaussian",
+    )
+    parser.add_argument(
         "--consistency", choices=("report", "project", "off"), default="report", help="'project' corrects the output"
     )
     parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0; default: a GPU if there is one")
@@ -153,6 +162,8 @@ def make_predictor(args: argparse.Namespace) -> Predictor:
         window=args.window,
         degradation=args.degradation,
         slice_axis=args.slice_axis,
+        slice_thickness=args.slice_thickness,
+        slice_profile=args.slice_profile,
         tile_size=args.tile_size,
         consistency=None if args.consistency == "off" else args.consistency,
         dtype=args.dtype or "float32",

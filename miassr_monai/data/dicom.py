@@ -61,7 +61,8 @@ def load_series(folder: Path) -> tuple[torch.Tensor, np.ndarray, dict[str, Any]]
 
     Returns:
         Rescaled float32 values ``(1, columns, rows, slices)``; the affine ``(4, 4)`` in RAS and mm, with the shear of a
-        tilted gantry; the ``modality``, ``original_dtype`` and NIfTI's ``xyzt_units`` and ``sform_code``.
+        tilted gantry; the ``modality``, ``slice_thickness`` (mm), ``original_dtype`` and NIfTI's ``xyzt_units`` and
+        ``sform_code``.
 
     Raises:
         FileNotFoundError: when the folder holds no DICOM file.
@@ -84,6 +85,8 @@ def load_series(folder: Path) -> tuple[torch.Tensor, np.ndarray, dict[str, Any]]
     data = np.concatenate([read_pixels(s.path) for s in slices])
     meta = {"original_dtype": first.dtype, "xyzt_units": MILLIMETRES, "sform_code": SCANNER}
     meta |= {"modality": first.modality} if first.modality else {}
+    if len({s.thickness for s in slices}) == 1 and known_thickness(first) is not None:
+        meta["slice_thickness"] = known_thickness(first)
     return torch.from_numpy(data.T[None]), orientation_ras_lps(affine), meta
 
 
@@ -172,12 +175,18 @@ def slice_step(folder: Path, positions: np.ndarray, normal: np.ndarray) -> np.nd
     return step
 
 
+def known_thickness(of: Slice) -> float | None:
+    """Thickness of a slice in mm, as far as its header says."""
+    try:
+        thickness = float(of.thickness)
+    except ValueError:
+        return None
+    return thickness if 0 < thickness < float("inf") else None
+
+
 def slice_thickness(only: Slice) -> float:
     """Thickness of the slice of a series that has but one."""
-    try:
-        thickness = float(only.thickness)
-    except ValueError:
-        thickness = 0.0
-    if not 0 < thickness < float("inf"):
+    thickness = known_thickness(only)
+    if thickness is None:
         raise VolumeError(f"{only.path} is the only slice and has no thickness: give the folder of the whole series.")
     return thickness

@@ -27,6 +27,7 @@ from miassr_monai.data.checks import (
     not_real,
     warn_of_orientation,
 )
+from miassr_monai.data.sidecar import slice_thickness_beside
 from miassr_monai.volume_files import DTYPES, PAIR, SUFFIXES, VolumeError
 
 __all__ = ["load_nibabel", "nifti_image", "quiet_nibabel"]
@@ -78,6 +79,8 @@ def load_nibabel(path: Path) -> tuple[torch.Tensor, np.ndarray, dict[str, Any]]:
     scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
     meta = {"original_dtype": "float32" if scaled else dtype.name, "sform_code": code}
     meta["xyzt_units"] = known_units(int(header["xyzt_units"])) if is_nifti else MILLIMETRES
+    if (thickness := slice_thickness_beside(path)) is not None:
+        meta["slice_thickness"] = thickness
     if image.ndim == 4 and len(data) > 1:
         meta["channel_spacing"] = float(header["pixdim"][4])
     # Not the reader's affine, which is the qform's where the sform and pixdim disagree.

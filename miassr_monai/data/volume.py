@@ -37,8 +37,9 @@ def load_volume(path: str | os.PathLike) -> MetaTensor:
         float32 ``(C, h, w)`` for 2-D images and ``(C, h, w, d)`` for volumes, with the ``affine`` ``(4, 4)`` in
         float64, RAS and the file's unit of length, mostly mm. ``meta`` holds the file's name; ``original_dtype``, the
         type that the values have, float32 if the file scales them; ``xyzt_units`` and ``sform_code``, NIfTI's codes;
-        ``channel_spacing``, the step along NIfTI's fourth axis; and ``modality``, such as ``"MR"``, for DICOM. Nothing
-        else is taken over, and so no patient's data.
+        ``channel_spacing``, the step along NIfTI's fourth axis; ``slice_thickness`` (mm) of DICOM and of the JSON file
+        that dcm2niix writes beside NIfTI; and ``modality``, such as ``"MR"``, for DICOM. Nothing else is taken over,
+        and so no patient's data.
 
     Raises:
         FileNotFoundError: when there is nothing at ``path``, the other file of a pair is missing, or a folder holds no

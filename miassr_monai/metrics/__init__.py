@@ -6,6 +6,7 @@ from miassr_monai.metrics.frd import frd, radiomics_features
 from miassr_monai.metrics.frechet import frechet_distance
 from miassr_monai.metrics.haarpsi import haarpsi
 from miassr_monai.metrics.high_frequency import high_frequency_ratio
+from miassr_monai.metrics.overshoot import overshoot
 from miassr_monai.metrics.slice_scores import SLICE_MEASURES, slice_consistency, slice_scores
 from miassr_monai.metrics.statistics import MIN_SUBJECTS, bootstrap_interval, holm, paired_tests
 
@@ -22,6 +23,7 @@ __all__ = [
     "haarpsi",
     "high_frequency_ratio",
     "holm",
+    "overshoot",
     "paired_tests",
     "radiomics_features",
     "slice_consistency",

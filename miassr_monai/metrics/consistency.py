@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 
@@ -20,18 +21,23 @@ def in_plane_factors(factors: Sequence[float], slice_axis: int) -> tuple[float, 
 
 
 def degrade_again(
-    fine: torch.Tensor, factors: Sequence[float], slice_axis: int | None, degradation: Degradation
+    fine: torch.Tensor,
+    factors: Sequence[float],
+    slice_axis: int | None,
+    degradation: Degradation,
+    across: Degradation = bicubic_downsample,
 ) -> torch.Tensor:
     """Degrade a super-resolved volume to the grid that it was made from.
 
-    Across the slices it is sampled by bicubic interpolation, in their plane degraded by ``degradation``; a volume that
-    was not made slice by slice is degraded along all axes.
+    Across the slices it is degraded by ``across``, in their plane by ``degradation``; a volume that was not made slice
+    by slice is degraded by the latter along all axes.
 
     Args:
         fine: ``(C, H, W, D)``.
         factors: HR samples per LR sample along each axis.
         slice_axis: spatial axis across the slices, 0, 1 or 2; ``None`` for a volume that has no slices.
         degradation: image ``(..., *size)`` and scales of its last axes to an LR image.
+        across: the same, for the axis across the slices: what slices see; bicubic sampling unless given.
 
     Returns:
         ``(C, floor(H / s), floor(W / s), floor(D / s))``, each axis with its factor. Where ``s h`` is no whole number
@@ -42,7 +48,7 @@ def degrade_again(
     planes = fine.movedim(slice_axis + 1, 1)
     in_plane = in_plane_factors(factors, slice_axis)
     if factors[slice_axis] > 1:
-        planes = bicubic_downsample(planes.movedim(1, -1), (1.0, factors[slice_axis])).movedim(-1, 1)
+        planes = across(planes.movedim(1, -1), (1.0, factors[slice_axis])).movedim(-1, 1)
     planes = degradation(planes, in_plane)
     return planes.movedim(1, slice_axis + 1)
 
@@ -56,16 +62,19 @@ def chunks(
     return zip(coarse.split(1, slice_axis + 1), fine.split(1, slice_axis + 1), strict=True)
 
 
-def difference(
-    coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float], slice_axis: int | None, degradation: Degradation
-) -> torch.Tensor:
+def difference(coarse: torch.Tensor, fine: torch.Tensor, *again_by: Any) -> torch.Tensor:
     """What ``coarse`` is beyond ``fine`` degraded again, as far as that reaches."""
-    again = degrade_again(fine, factors, slice_axis, degradation)
+    again = degrade_again(fine, *again_by)
     return coarse[tuple(slice(n) for n in again.shape)] - again
 
 
 def consistency_rmse(
-    coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float], slice_axis: int | None, degradation: Degradation
+    coarse: torch.Tensor,
+    fine: torch.Tensor,
+    factors: Sequence[float],
+    slice_axis: int | None,
+    degradation: Degradation,
+    across: Degradation = bicubic_downsample,
 ) -> float:
     """Root mean squared difference between a volume and what was super-resolved from it, degraded again.
 
@@ -74,11 +83,11 @@ def consistency_rmse(
         fine: the output ``(C, H, W, D)`` in the same units.
         factors: HR samples per LR sample along each axis.
         slice_axis: see :func:`degrade_again`.
-        degradation: see :func:`degrade_again`.
+        degradation, across: see :func:`degrade_again`.
     """
     total, count = 0.0, 0
     for small, large in chunks(coarse, fine, factors, slice_axis):
-        residual = difference(small, large, factors, slice_axis, degradation)
+        residual = difference(small, large, factors, slice_axis, degradation, across)
         total += residual.double().square().sum().item()
         count += residual.numel()
     return (total / count) ** 0.5
@@ -90,6 +99,7 @@ def back_project(
     factors: Sequence[float],
     slice_axis: int | None,
     degradation: Degradation,
+    across: Degradation = bicubic_downsample,
     *,
     iterations: int = 4,
 ) -> torch.Tensor:
@@ -102,7 +112,7 @@ def back_project(
         fine: the output ``(C, H, W, D)`` in the same units; it is changed in place.
         factors: HR samples per LR sample along each axis.
         slice_axis: see :func:`degrade_again`.
-        degradation: see :func:`degrade_again`.
+        degradation, across: see :func:`degrade_again`.
         iterations: corrections, one after the other.
 
     Returns:
@@ -110,7 +120,7 @@ def back_project(
     """
     for small, large in chunks(coarse, fine, factors, slice_axis):
         for _ in range(iterations):
-            residual = difference(small, large, factors, slice_axis, degradation)
+            residual = difference(small, large, factors, slice_axis, degradation, across)
             full = torch.zeros_like(small)
             full[tuple(slice(n) for n in residual.shape)] = residual
             large += interpolate(full, list(factors), [0, 0, 0], cubic=True)

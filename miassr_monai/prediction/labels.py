@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 from miassr_monai.geometry import nearest_fraction
 from miassr_monai.prediction.plan import Plan, make_plan
 from miassr_monai.prediction.predictor import on_fine_grid
-from miassr_monai.resampling import apply_matrices, linear_matrix
+from miassr_monai.resampling import apply_matrices, linear_matrix, nearest_upscale
 
 __all__ = ["upscale_labels"]
 
@@ -41,17 +41,8 @@ def upscale_labels(
     """
     plan = make_plan(labels, scale=scale, spacing=spacing, slice_axis=slice_axis, spatial_dims=spatial_dims)
     coarse = labels.as_tensor().reshape(-1, *plan.shape)
-    return on_fine_grid(largest_indicator(coarse, plan) if one_hot else nearest(coarse, plan), labels, plan)
-
-
-def nearest(coarse: torch.Tensor, plan: Plan) -> torch.Tensor:
-    """Each voxel's value is that of the voxel of ``(C, h, w, d)`` in which its centre lies."""
-    for axis, (size, factor) in enumerate(zip(plan.output_shape, plan.factors, strict=True), start=1):
-        p, q = nearest_fraction(factor)
-        # The centre (i + 1/2) q / p, counted from the face of the first voxel.
-        index = torch.div((2 * torch.arange(size) + 1) * q, 2 * p, rounding_mode="floor")
-        coarse = coarse.index_select(axis, index.to(coarse.device))
-    return coarse
+    fine = largest_indicator(coarse, plan) if one_hot else nearest_upscale(coarse, plan.factors)
+    return on_fine_grid(fine, labels, plan)
 
 
 def largest_indicator(coarse: torch.Tensor, plan: Plan) -> torch.Tensor:

@@ -13,6 +13,7 @@ from monai.data.utils import to_affine_nd
 
 from miassr_monai.geometry import upscaled_size
 from miassr_monai.prediction.model import TrainedModel
+from miassr_monai.prediction.slice_model import NOT_KNOWN, SliceModel, make_slice_model
 
 __all__ = ["Plan", "check_request", "make_plan", "warnings_of"]
 
@@ -25,6 +26,8 @@ TOLERANCE = 1e-3
 MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 # A part of the voxels at the highest intensity above which an image looks clipped.
 CLIPPED_SHARE = 0.005
+# Slices that are farther apart than this times their pixels are thick ones, whose thickness matters.
+THICK = 1.5
 # The Hounsfield units of air and of nothing else.
 LOWEST_MR = -500
 
@@ -40,6 +43,7 @@ class Plan:
         shape: of the input.
         plane: that the slices are nearest to: ``"axial"``, ``"coronal"`` or ``"sagittal"``.
         spatial_dims: what the network sees: 2 for slices, 3 for volumes.
+        slices: how thick the slices are, where there is a scale across them and the network sees slices; else ``None``.
     """
 
     factors: tuple[float, float, float]
@@ -48,6 +52,7 @@ class Plan:
     shape: tuple[int, int, int]
     plane: str
     spatial_dims: int = 2
+    slices: SliceModel | None = None
 
     @property
     def seen(self) -> list[int]:
@@ -70,6 +75,11 @@ class Plan:
     def through_plane(self) -> float:
         """Factor across the slices."""
         return self.factors[self.slice_axis]
+
+    @property
+    def thick(self) -> bool:
+        """Whether slices are much farther apart than their pixels."""
+        return self.spacing[self.slice_axis] > THICK * max(self.spacing[axis] for axis in seen_axes(2, self.slice_axis))
 
 
 def seen_axes(spatial_dims: int, slice_axis: int) -> list[int]:
@@ -131,6 +141,8 @@ def make_plan(
     slice_axis: int | None,
     spatial_dims: int = 2,
     same_size: bool = False,
+    slice_thickness: float | None = None,
+    slice_profile: str = "gaussian",
 ) -> Plan:
     """Factors of an image for a wanted scale or spacing.
 
@@ -141,6 +153,7 @@ def make_plan(
         slice_axis: spatial axis across the slices; see :func:`find_slice_axis` where it is not given.
         spatial_dims: what the network sees: 2 for slices, 3 for volumes.
         same_size: whether there is something to do at scale 1 along every axis, see :class:`Degradation`.
+        slice_thickness, slice_profile: see :func:`make_slice_model`.
 
     Raises:
         ValueError: when not one of ``scale`` and ``spacing`` is given, or what is given cannot be done.
@@ -177,7 +190,10 @@ def make_plan(
         )
     if any(f > 1 and n == 1 for f, n in zip(factors, shape, strict=True)):
         raise ValueError("an axis with one sample cannot be super-resolved: give it the scale 1.")
-    return Plan(in_three(factors), axis, steps, shape, plane_across(affine, axis), spatial_dims)
+    slices = None
+    if spatial_dims == 2 and factors[axis] > 1:
+        slices = make_slice_model(image.meta, steps[axis], thickness=slice_thickness, profile=slice_profile)
+    return Plan(in_three(factors), axis, steps, shape, plane_across(affine, axis), spatial_dims, slices)
 
 
 def in_three(values: Iterable[Number]) -> tuple[Number, Number, Number]:
@@ -249,6 +265,11 @@ def warnings_of(image: MetaTensor, plan: Plan, model: TrainedModel, window: Sequ
             found.append(
                 "the model has no weights for the axis across the slices: it is upscaled by bicubic interpolation."
             )
+    elif plan.slices is not None and plan.slices.source == NOT_KNOWN and plan.thick:
+        found.append(
+            f"the thickness of the slices is not known and taken to be their distance, {plan.slices.thickness:.3g} mm: "
+            "give it where there are gaps between slices, or where they overlap."
+        )
     # One voxel is always the highest, which in a small image is a large part.
     clipped = max((channel == channel.max()).sum().item() - 1 for channel in image) / image[0].numel()
     if clipped > CLIPPED_SHARE:

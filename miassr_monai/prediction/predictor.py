@@ -21,7 +21,7 @@ from miassr_monai.degradations import parse_degradation
 from miassr_monai.geometry import scale_per_axis, zoomed_affine
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.memory import available_memory, gibibytes
-from miassr_monai.metrics import back_project, consistency_rmse
+from miassr_monai.metrics import back_project, consistency_rmse, overshoot
 from miassr_monai.prediction.model import TrainedModel, load_model
 from miassr_monai.prediction.plan import Plan, make_plan, warnings_of
 from miassr_monai.prediction.report import make_report
@@ -62,11 +62,16 @@ class Predictor:
             is something to restore at scale 1. What the model was trained for, unless given.
         slice_axis: spatial axis across the slices. Unless given, two axes that agree in spacing are the plane of the
             slices; where all differ, the largest spacing goes across, and where all agree, the last axis does.
+        slice_thickness: in mm, where the file does not say it or says it wrongly; what a DICOM header or the JSON file
+            beside a NIfTI file says, or else the distance between slices, unless given. It says how the slices across
+            which there is a scale are degraded again.
+        slice_profile: of a slice: ``"gaussian"``, ``"box"`` or ``"rf"``, see :class:`SliceModel`.
         slice_batch_size: slices that go through the network together.
         tile_size: slices longer than this (LR pixels) along an axis go through the network in tiles; it bounds the
             memory, not the result.
-        consistency: ``"report"`` measures how far the output, degraded again, is from the input; ``"project"`` first
-            corrects the output by iterated back-projection; ``None`` does neither.
+        consistency: ``"report"`` measures how far the output, degraded again, is from the input, and how far it leaves
+            the input's local range; ``"project"`` first corrects the output by iterated back-projection; ``None`` does
+            neither.
         dtype: of the result: ``"float32"``; an integer type such as ``"int16"``, for which it is rounded and clipped;
             or ``"input"``, the type of the input, where floating-point numbers are float32.
         strict: raise a ``ValueError`` where there would be a warning.
@@ -98,6 +103,8 @@ class Predictor:
         window: tuple[float, float] | None = None,
         degradation: str | None = None,
         slice_axis: int | None = None,
+        slice_thickness: float | None = None,
+        slice_profile: str = "gaussian",
         slice_batch_size: int = 1,
         tile_size: int | None = 512,
         consistency: str | None = "report",
@@ -117,6 +124,8 @@ class Predictor:
         self.percentiles = percentiles
         self.window = window
         self.slice_axis = slice_axis
+        self.slice_thickness = slice_thickness
+        self.slice_profile = slice_profile
         self.consistency = consistency
         self.dtype = dtype
         known = parse_degradation(degradation or self.model.trained_for.get("consistency", "paper"))
@@ -173,9 +182,11 @@ class Predictor:
             slice_axis=self.slice_axis,
             spatial_dims=self.spatial_dims,
             same_size=self.same_size,
+            slice_thickness=self.slice_thickness,
+            slice_profile=self.slice_profile,
         )
         found = self.check(given, plan)
-        fine, ranges, rmse = self.run(given.as_tensor().reshape(-1, *plan.shape), plan)
+        fine, ranges, measured = self.run(given.as_tensor().reshape(-1, *plan.shape), plan)
         result = on_fine_grid(cast_voxels(fine, dtype), given, plan)
         self.report = make_report(
             given,
@@ -184,7 +195,7 @@ class Predictor:
             model=self.model,
             ranges=ranges,
             warnings=found,
-            rmse=rmse,
+            measured=measured,
             corrected=self.consistency == "project",
             seconds=time.perf_counter() - start,
         )
@@ -219,18 +230,21 @@ class Predictor:
         lower, upper = self.window or self.percentiles
         return intensity_range(channel, lower, upper, self.window is not None)
 
-    def run(self, volume: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, list[tuple[float, float]], float | None]:
-        """Super-resolve a volume ``(C, h, w, d)`` in its own units; also the channels' ranges and the consistency."""
+    def run(self, volume: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, list[tuple[float, float]], dict[str, Any]]:
+        """Super-resolve a volume ``(C, h, w, d)`` in its own units; also the channels' ranges and what was measured."""
         ranges = [self.range_of(channel) for channel in volume]
         unit = torch.empty_like(volume)
         for channel, source, (low, high) in zip(unit, volume, ranges, strict=True):
             torch.sub(source, low, out=channel).div_(high - low)
-        fine, rmse = self.super_resolve(unit, plan), None
-        across = plan.slice_axis if plan.spatial_dims == 2 else None
+        fine = self.super_resolve(unit, plan)
+        again = [plan.factors, plan.slice_axis if plan.spatial_dims == 2 else None, self.degradation]
+        again += [] if plan.slices is None else [plan.slices.degradation]
+        measured: dict[str, Any] = {}
         if self.consistency == "project":
-            fine = back_project(unit, fine, plan.factors, across, self.degradation)
+            fine = back_project(unit, fine, *again)
         if self.consistency is not None:
-            rmse = consistency_rmse(unit, fine, plan.factors, across, self.degradation)
+            measured["rmse"] = consistency_rmse(unit, fine, *again)
+            measured["overshoot"] = overshoot(unit, fine, plan.factors)
         for channel, (low, high) in zip(fine, ranges, strict=True):
             channel.mul_(high - low).add_(low)
         if not torch.isfinite(fine).all():
@@ -238,7 +252,7 @@ class Predictor:
                 f"the result is not finite: intensities of {volume.min().item():.3g} to {volume.max().item():.3g} are "
                 "too far apart for the network: clip them, or give a window."
             )
-        return fine, ranges, rmse
+        return fine, ranges, measured
 
     @torch.no_grad()
     def super_resolve(self, volume: torch.Tensor, plan: Plan) -> torch.Tensor:
@@ -324,7 +338,9 @@ def as_volume(image: str | os.PathLike | np.ndarray | torch.Tensor) -> MetaTenso
 
 def on_fine_grid(fine: torch.Tensor, source: MetaTensor, plan: Plan) -> MetaTensor:
     """A result ``(C, h, w, d)`` with the axes and ``meta`` of what it was made from, and the finer grid's affine."""
-    result = MetaTensor(fine.squeeze(-1) if source.ndim == 3 else fine, meta=dict(source.meta))
+    # Finer slices are not what the scanner's were.
+    meta = {key: value for key, value in source.meta.items() if key != "slice_thickness" or plan.through_plane == 1}
+    result = MetaTensor(fine.squeeze(-1) if source.ndim == 3 else fine, meta=meta)
     result.affine = zoomed_affine(source.affine, plan.factors[: source.affine.shape[-1] - 1])
     result.meta.update(grid_meta(result))
     return result

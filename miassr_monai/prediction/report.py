@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def make_report(
     model: TrainedModel,
     ranges: Sequence[tuple[float, float]],
     warnings: list[str],
-    rmse: float | None,
+    measured: Mapping[str, Any],
     corrected: bool,
     seconds: float,
 ) -> dict[str, Any]:
@@ -49,12 +49,14 @@ def make_report(
         plan, model: what was asked for, and what made it.
         ranges: for each channel the intensities that were 0 and 1 for the network.
         warnings: what about the request was outside what the model was made for.
-        rmse: between the input and the output degraded again, as a part of the intensity range; ``None`` if unknown.
+        measured: ``rmse`` between the input and the output degraded again, as a part of the intensity range, and
+            ``overshoot``, see :func:`miassr_monai.metrics.overshoot`; nothing if unknown.
         corrected: whether the output was corrected to agree with the input.
         seconds: what it took.
     """
     consistency = None
-    if rmse is not None:
+    if "rmse" in measured:
+        rmse = measured["rmse"]
         psnr = -20.0 * math.log10(rmse) if rmse > 0 else None
         consistency = {"rmse": rmse, "psnr_db": psnr, "corrected": corrected}
     return {
@@ -63,6 +65,7 @@ def make_report(
         "scale": list(plan.factors),
         "slice_axis": plan.slice_axis,
         "plane": plan.plane,
+        "slices": None if plan.slices is None else plan.slices.described(),
         "intensity_ranges": [list(pair) for pair in ranges],
         "model": {
             "name": model.name,
@@ -72,6 +75,7 @@ def make_report(
             "trained_for": model.trained_for,
         },
         "consistency": consistency,
+        "overshoot": measured.get("overshoot"),
         "warnings": warnings,
         "seconds": round(seconds, 3),
         "versions": {

@@ -103,12 +103,13 @@ def test_only_geometry_and_modality_are_kept(tmp_path):
         "filename_or_obj": str(tmp_path / "series"),
         "original_dtype": "int16",
         "modality": "CT",
+        "slice_thickness": 9.0,
         "xyzt_units": 2,
         "sform_code": 1,
         "space": "RAS",
     }
-    write_series(tmp_path / "bare", changes={MODALITY: None, NUMBER: None, SERIES: None})
-    assert "modality" not in load_volume(tmp_path / "bare").meta
+    write_series(tmp_path / "bare", changes={MODALITY: None, NUMBER: None, SERIES: None, THICKNESS: None})
+    assert not {"modality", "slice_thickness"} & set(load_volume(tmp_path / "bare").meta)
 
 
 def test_a_series_keeps_its_values_and_place_as_nifti(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import convolve
 
-from miassr_monai.degradations import paper_degradation, psf_degradation
+from miassr_monai.degradations import paper_degradation, parse_degradation, psf_degradation
 from miassr_monai.metrics import back_project, consistency_rmse, degrade_again
 
 AXES = pytest.mark.parametrize("axis", [0, 1, 2])
@@ -70,6 +70,21 @@ def test_across_the_slices_cubic_interpolation_is_sampled(axis):
     truth = sum(tap * padded[..., i : i + lines.shape[-1] - 1 : 2] for i, tap in enumerate(taps))
     again = degrade_again(fine, factors, axis, keep_every).movedim(axis + 1, -1)
     np.testing.assert_allclose(again.numpy(), truth, rtol=0, atol=1e-6)
+
+
+@AXES
+def test_across_the_slices_it_is_what_slices_see_if_that_is_given(axis):
+    factors = [1.0, 1.0, 1.0]
+    factors[axis] = 4.0
+    coarse, fine = volumes(factors)
+    box = parse_degradation("slice_profile:profile=box")
+    truth = fine.movedim(axis + 1, -1).unflatten(-1, (-1, 4)).double().mean(-1).movedim(-1, axis + 1)
+    again = degrade_again(fine, factors, axis, keep_every, box)
+    torch.testing.assert_close(again.double(), truth, rtol=0, atol=1e-6)
+    rmse = (coarse - truth).square().mean().sqrt().item()
+    assert consistency_rmse(coarse, fine, factors, axis, keep_every, box) == pytest.approx(rmse, rel=1e-6)
+    back_project(coarse, fine, factors, axis, keep_every, box)
+    assert consistency_rmse(coarse, fine, factors, axis, keep_every, box) < 0.1 * rmse
 
 
 def test_in_plane_the_papers_degradation_blurs_the_sampled_slice():

@@ -9,6 +9,7 @@ from monai.data import MetaTensor
 from miassr_monai.networks import Bicubic
 from miassr_monai.prediction import TrainedModel
 from miassr_monai.prediction.plan import make_plan, warnings_of
+from miassr_monai.prediction.slice_model import SliceModel
 
 TRAINED_FOR = {"scales": [1.0, 4.0], "spacing_mm": [0.4, 1.2], "modalities": ["MR"]}
 
@@ -22,8 +23,9 @@ def volume(shape=(1, 20, 30, 10), spacing=(0.9, 1.0, 4.0), **meta):
     return MetaTensor(data, affine=torch.from_numpy(affine), meta=meta)
 
 
-def plan_of(image=None, scale=None, spacing=None, slice_axis=None):
-    return make_plan(volume() if image is None else image, scale=scale, spacing=spacing, slice_axis=slice_axis)
+def plan_of(image=None, scale=None, spacing=None, slice_axis=None, **slices):
+    image = volume() if image is None else image
+    return make_plan(image, scale=scale, spacing=spacing, slice_axis=slice_axis, **slices)
 
 
 @pytest.mark.parametrize("slice_axis, axis", [(None, 2), (0, 0), (1, 1), (2, 2), (-1, 2), (-3, 0)])
@@ -179,6 +181,22 @@ def found(image=None, trained=None, window=None, **wish):
     return warnings_of(image, plan_of(image, **(wish or {"scale": 2})), trained or model(), window)
 
 
+def test_a_thickness_that_nobody_knows_is_warned_of_where_it_matters():
+    (message,) = found(scale=(1, 1, 4))
+    assert message.startswith("the thickness of the slices is not known and taken to be their distance, 4 mm")
+    assert found(volume(slice_thickness=3.0), scale=(1, 1, 4)) == []
+    assert found(volume(spacing=(1.0, 1.0, 1.4)), scale=(1, 1, 2)) == []
+
+
+def test_a_plan_knows_the_slices_across_which_there_is_a_scale():
+    image = volume(slice_thickness=3.0)
+    assert plan_of(image, scale=(1, 1, 2)).slices == SliceModel(3.0, pytest.approx(4.0), source="file")
+    assert plan_of(image, scale=2).slices is None
+    assert make_plan(image, scale=2.0, spacing=None, slice_axis=None, spatial_dims=3).slices is None
+    metres = volume(spacing=(0.0009, 0.0009, 0.004), slice_thickness=3.0, xyzt_units=1)
+    assert plan_of(metres, scale=(1, 1, 2)).slices.spacing == pytest.approx(4.0)
+
+
 @pytest.mark.parametrize(
     "wish",
     [
@@ -186,7 +204,7 @@ def found(image=None, trained=None, window=None, **wish):
         {"scale": 2.13},
         {"scale": (1.5, 2)},
         {"spacing": (0.4501, 0.5)},
-        {"scale": (1, 1, 3.999)},
+        {"scale": (1, 1, 3.999), "slice_thickness": 3.5},
         {"spacing": (0.3999, 0.3999)},
     ],
 )
@@ -253,7 +271,7 @@ def test_what_a_network_of_one_scale_leaves_to_bicubic_is_warned_of():
     assert found(trained=isotropic, scale=(2, 3)) == [unequal]
     assert found(trained=isotropic, scale=(2, 2, 3)) == [across]
     assert found(trained=isotropic, scale=(1, 2, 3)) == [unequal, across]
-    assert found(trained=anisotropic, scale=(1, 2, 3)) == []
+    assert found(volume(slice_thickness=4.0), trained=anisotropic, scale=(1, 2, 3)) == []
 
 
 def test_what_a_network_on_volumes_of_one_scale_leaves_to_bicubic_is_warned_of():

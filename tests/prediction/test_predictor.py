@@ -327,6 +327,32 @@ def test_a_warning_points_at_the_caller_and_strict_makes_it_an_error(make_networ
         Predictor(make_network(), strict=True)(image, scale=2)
 
 
+def test_what_slices_see_is_in_the_consistency_and_in_the_report():
+    image = MetaTensor(random_image(1, *SIZE), affine=torch.diag(torch.tensor([1.0, 1, 4, 1])))
+    image.meta["slice_thickness"] = 3.0
+    predictor = Predictor("bicubic", percentiles=(0, 100), slice_profile="box")
+    fine = predictor(image, scale=(1, 1, 4))
+    assert predictor.report["slices"] == {
+        "thickness": 3.0,
+        "spacing": 4.0,
+        "gap": 1.0,
+        "profile": "box",
+        "source": "file",
+    }
+    # Of the four fine voxels of a slice, three quarters are the middle two and half of each of the outer ones.
+    parts = fine.as_tensor().unflatten(-1, (-1, 4)).double()
+    again = parts @ torch.tensor([0.5, 1, 1, 0.5], dtype=torch.float64) / 3
+    rmse = (again - image.as_tensor()).square().mean().sqrt().item() / (image.max() - image.min()).item()
+    assert predictor.report["consistency"]["rmse"] == pytest.approx(rmse, rel=1e-4)
+    assert 0 < predictor.report["overshoot"]["share"] < 1
+    assert "slice_thickness" not in fine.meta
+    Predictor("bicubic", slice_thickness=2, consistency=None)(image, scale=(1, 1, 4))
+    predictor(image, scale=2)
+    assert predictor.report["slices"] is None
+    with pytest.raises(ValueError, match="slices 17 mm thick, 4 mm apart, with the profile 'gaussian' are not worked"):
+        Predictor("bicubic", slice_thickness=17)(image, scale=(1, 1, 4))
+
+
 def test_the_report_says_what_was_done():
     image = MetaTensor(random_image(1, *SIZE), affine=torch.diag(torch.tensor([1.0, 1, 3, 1])))
     predictor = Predictor("bicubic")

@@ -1,0 +1,41 @@
+"""Overshoot: does a super-resolved image leave the range of the voxels that it was made from?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn.functional import max_pool3d
+
+from miassr_monai.resampling import nearest_upscale
+
+__all__ = ["overshoot"]
+
+# A part of the intensity range below which an excess is not seen.
+VISIBLE = 0.02
+
+
+def overshoot(coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float]) -> dict[str, float]:
+    """How far a volume leaves the local range of what it was super-resolved from.
+
+    The local range of a voxel is from the lowest to the highest of the 3 x 3 x 3 input voxels about it. What is sharper
+    than the input leaves it here and there; ringing and bright rims leave it along whole edges.
+
+    Args:
+        coarse: the input ``(C, h, w, d)``, intensities in [0, 1].
+        fine: the output ``(C, H, W, D)`` in the same units.
+        factors: HR samples per LR sample along each axis.
+
+    Returns:
+        ``share``, the part of the voxels that are out of the range by more than 0.02, and ``largest``, the largest
+        excess.
+    """
+    high = max_pool3d(coarse, 3, stride=1, padding=1)
+    low = -max_pool3d(-coarse, 3, stride=1, padding=1)
+    beyond, largest = 0, 0.0
+    for channel, *limits in zip(fine, low, high, strict=True):
+        lowest, highest = (nearest_upscale(limit, factors) for limit in limits)
+        excess = torch.maximum(lowest.sub_(channel), highest.neg_().add_(channel))
+        beyond += int((excess > VISIBLE).sum())
+        largest = max(largest, excess.max().item())
+    return {"share": beyond / fine.numel(), "largest": largest}
