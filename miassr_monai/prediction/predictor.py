@@ -237,13 +237,15 @@ class Predictor:
         for channel, source, (low, high) in zip(unit, volume, ranges, strict=True):
             torch.sub(source, low, out=channel).div_(high - low)
         fine = self.super_resolve(unit, plan)
-        again = [plan.factors, plan.slice_axis if plan.spatial_dims == 2 else None, self.degradation]
-        again += [] if plan.slices is None else [plan.slices.degradation]
+        again: dict[str, Any] = {"factors": plan.factors, "degradation": self.degradation}
+        again["slice_axis"] = plan.slice_axis if plan.spatial_dims == 2 else None
+        if plan.slices is not None:
+            again["across"] = plan.slices.degradation
         measured: dict[str, Any] = {}
         if self.consistency == "project":
-            fine = back_project(unit, fine, *again)
+            fine = back_project(unit, fine, **again)
         if self.consistency is not None:
-            measured["rmse"] = consistency_rmse(unit, fine, *again)
+            measured["rmse"] = consistency_rmse(unit, fine, **again)
             measured["overshoot"] = overshoot(unit, fine, plan.factors)
         for channel, (low, high) in zip(fine, ranges, strict=True):
             channel.mul_(high - low).add_(low)
