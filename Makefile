@@ -11,13 +11,15 @@ QUICKSTART = --config_file "['bundle/configs/$(1).json','bundle/configs/quicksta
 # Threads that wait by spinning for long slow down a machine that others use.
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: help install quickstart test lint docs clean
+.PHONY: help install quickstart test lint docs zoo zoo-check clean
 
 help:
 	@echo "make quickstart   install, then train, evaluate and super-resolve on the sample data"
 	@echo "make test         install, then run the tests"
 	@echo "make lint         install, then check style, format and types"
 	@echo "make docs         install, then make the reference of the Python interface from the docstrings"
+	@echo "make zoo          install, then make the bundle for MONAI's Model Zoo: dist/, a folder and its zip"
+	@echo "make zoo-check    the same, then try it where only MONAI and the packages that it declares are installed"
 	@echo "make install      install into .venv"
 	@echo "make clean        remove .venv and everything that was made"
 
@@ -64,5 +66,16 @@ docs: $(VENV)/installed-test
 		miassr_monai.geometry miassr_monai.resampling $(subst /,.,$(patsubst %/__init__.py,%,$(wildcard miassr_monai/*/__init__.py)))
 	@echo "build/docs/index.html"
 
+zoo: install
+	$(BIN)/python zoo/make.py dist
+
+ZOO = dist/brain_mri_arbitrary_scale_super_resolution
+
+zoo-check: zoo
+	$(PYTHON) -m venv build/zoo
+	$(BIN)/python zoo/check.py requirements $(ZOO) > build/zoo/requirements.txt
+	build/zoo/bin/python -m pip install --quiet $(PIP_ARGS) --requirement build/zoo/requirements.txt jsonschema
+	build/zoo/bin/python zoo/check.py run $(ZOO).zip
+
 clean:
-	rm -rf $(VENV) build bundle/output bundle/sample *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist bundle/output bundle/sample *.egg-info .pytest_cache .ruff_cache .hypothesis

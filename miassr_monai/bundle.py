@@ -25,8 +25,8 @@ def default_bundle() -> Path:
         FileNotFoundError: when it was not installed with the package.
     """
     package = Path(__file__).parent
-    # In a checkout it lies beside the package, and setup.py puts it inside.
-    for folder in (package.parent / "bundle", package / "built_in"):
+    # In a checkout it lies beside the package; setup.py puts it inside; and MONAI's Model Zoo has the package in it.
+    for folder in (package.parent / "bundle", package / "built_in", package.parent.parent):
         if (folder / METADATA).is_file():
             return folder
     raise FileNotFoundError("the bundle was not installed with miassr_monai: give the path of a bundle or of weights.")

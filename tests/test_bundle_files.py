@@ -88,6 +88,11 @@ def test_the_default_is_the_checkouts_bundle_or_else_the_installed_one(folder, m
     assert find_model() == (installed / "models/model.pt", {"name": "Größe"})
 
 
+def test_the_default_is_the_bundle_that_the_package_lies_in(folder, monkeypatch):
+    monkeypatch.setattr(bundle, "__file__", str(folder / "scripts/miassr_monai/bundle.py"))
+    assert default_bundle() == folder
+
+
 TRAINED = {"scales": [1, 4.0], "spacing_mm": [0.5, 0.5], "modalities": ["MR"], "license": "CC0", "consistency": "psf"}
 
 
