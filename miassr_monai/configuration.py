@@ -70,6 +70,7 @@ RULES: dict[str, Rule] = {
     "resume": FLAG,
     "grow": FLAG,
     "degrade_in_workers": FLAG,
+    "fill_missing": FLAG,
     "amp": FLAG,
     "anisotropic": FLAG,
     "intensity_window": FLAG,

@@ -1,6 +1,6 @@
 """Data sets: lists of volumes, public and sample data, batches of one scale; reading and writing single volumes."""
 
-from miassr_monai.data.datalist import find_volumes, load_datalist, write_datalist
+from miassr_monai.data.datalist import files_of, find_volumes, load_datalist, write_datalist
 from miassr_monai.data.load_volumed import LoadVolumed
 from miassr_monai.data.public_data_sets import find_subjects
 from miassr_monai.data.sample import write_sample
@@ -25,6 +25,7 @@ __all__ = [
     "as_slices",
     "check_disjoint",
     "check_output",
+    "files_of",
     "find_subjects",
     "find_volumes",
     "load_datalist",

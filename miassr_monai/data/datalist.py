@@ -13,15 +13,22 @@ from monai.data import load_decathlon_datalist
 from miassr_monai.files import whole_file
 from miassr_monai.volume_files import NIFTI, PAIR, SUFFIXES, find_in_folder, kind_by_name
 
-__all__ = ["find_volumes", "load_datalist", "write_datalist"]
+__all__ = ["files_of", "find_volumes", "load_datalist", "write_datalist"]
 
 DATALIST_NAME = "datalist.json"
 # What the reader of the bundle's configurations reads.
 KINDS = (NIFTI, PAIR)
 
 
-def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[str, str]]:
-    """Volumes to read at ``path``, as items with the key ``image``.
+def files_of(item: Mapping[str, Any]) -> list[str]:
+    """The files that an item's ``image`` is read from: one, or those of its channels that are not missing."""
+    image = item["image"]
+    return [image] if isinstance(image, str) else [one for one in image if one is not None]
+
+
+def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[str, Any]]:
+    """Volumes to read at ``path``, as items with the key ``image``: a path, or a list of those of its channels, with
+    ``None`` for one that is missing.
 
     Args:
         path: a NIfTI file or the header of an Analyze pair; a folder, searched through all its levels but for hidden
@@ -44,9 +51,10 @@ def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[st
     if not path.is_file():
         raise FileNotFoundError(f"there is no file or folder {path}.")
     if path.suffix == ".json":
-        return load_decathlon_datalist(
+        items = load_decathlon_datalist(
             str(path), is_segmentation=False, data_list_key=section, base_dir=str(path.parent)
         )
+        return [{**item, "image": below(path.parent, item["image"])} for item in items]
     if kind_by_name(path) not in KINDS:
         raise ValueError(
             f"{path} is not a volume that can be read: give a NIfTI file, an Analyze header or a folder of them."
@@ -54,8 +62,15 @@ def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[st
     return [{"image": str(path)}]
 
 
-def load_datalist(dataset_dir: str | os.PathLike, section: str, *, missing_ok: bool = False) -> list[dict[str, str]]:
-    """Volumes of one section of a data set, as items with the key ``image``.
+def below(folder: Path, image: str | list[str | None]) -> str | list[str | None]:
+    """An item's ``image``, whose paths MONAI leaves as they are where one of them is missing."""
+    if not isinstance(image, list) or None not in image:
+        return image
+    return [None if one is None else os.path.normpath(folder / one) for one in image]
+
+
+def load_datalist(dataset_dir: str | os.PathLike, section: str, *, missing_ok: bool = False) -> list[dict[str, Any]]:
+    """Volumes of one section of a data set, as items with the key ``image``, see :func:`find_volumes`.
 
     A data set is a folder with either a ``datalist.json`` in the Decathlon format or a sub-folder for each section.
 
@@ -85,7 +100,7 @@ def write_datalist(
     Args:
         path: the JSON file; images below its folder are written relative to it, so that both can be moved together.
         name: of the data set.
-        sections: items with the key ``image``, a path or several for the channels of one image.
+        sections: items with the key ``image``, a path or several for the channels of one image (``None``: missing).
         about: what else to say, as JSON has it.
 
     Raises:
@@ -93,7 +108,9 @@ def write_datalist(
     """
     folder = Path(path).absolute().parent
 
-    def shown(image: str | os.PathLike) -> str:
+    def shown(image: str | os.PathLike | None) -> str | None:
+        if image is None:
+            return None
         place = Path(image).absolute()
         return (place.relative_to(folder) if place.is_relative_to(folder) else place).as_posix()
 

@@ -18,9 +18,10 @@ class LoadVolumed(MapTransform):
     """Load images by :func:`load_volume`, whose errors name the file, and check that they are what a pipeline expects.
 
     Args:
-        keys: paths, which become MetaTensors ``(C, *spatial)``.
+        keys: paths, or lists of those of the channels, which become MetaTensors ``(C, *spatial)``.
         spatial_dims: number of spatial axes that an image must have, 2 or 3; any of these unless given.
         channels: number of channels that an image must have; any unless given.
+        fill_missing: see :func:`load_volume`.
         allow_missing_keys: do not raise when a key is missing.
     """
 
@@ -30,11 +31,13 @@ class LoadVolumed(MapTransform):
         *,
         spatial_dims: int | None = None,
         channels: int | None = None,
+        fill_missing: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.spatial_dims = spatial_dims
         self.channels = channels
+        self.fill_missing = fill_missing
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Load the images under ``keys``.
@@ -45,7 +48,7 @@ class LoadVolumed(MapTransform):
         """
         d = dict(data)
         for key in self.key_iterator(d):
-            path, volume = d[key], load_volume(d[key])
+            path, volume = d[key], load_volume(d[key], fill_missing=self.fill_missing)
             if self.spatial_dims not in (None, volume.ndim - 1):
                 raise VolumeError(
                     f"{path} has {volume.ndim - 1} spatial axes, but {self.spatial_dims} are needed: leave it out."

@@ -88,7 +88,8 @@ def find_brats(folder: Path) -> list[Subject]:
                 if not other.is_file():
                     raise FileNotFoundError(f"{path.parent} lacks {other.name}: complete it, or move it away.")
             grade = next((name for name in BRATS_GRADES if name in path.parts), "")
-            subjects.append(Subject(stem[:-1], [{"image": paths}], group=grade))
+            contrasts = [first, *others]
+            subjects.append(Subject(stem[:-1], [{"image": paths, "contrast": contrasts}], group=grade))
     return subjects
 
 
@@ -131,12 +132,17 @@ def find_dicom(folder: Path) -> list[Subject]:
 
 
 def find_decathlon(folder: Path) -> list[Subject]:
-    """The images of a task of the Medical Segmentation Decathlon, each of another subject."""
+    """The images of a task of the Medical Segmentation Decathlon, each of another subject; modalities are channels."""
     description = folder / "dataset.json"
     if not description.is_file():
         return []
-    images = [item["image"] for item in json.loads(description.read_text(encoding="utf-8"))["training"]]
-    return [Subject(Path(image).name.removesuffix(".nii.gz"), [{"image": folder / image}]) for image in sorted(images)]
+    task = json.loads(description.read_text(encoding="utf-8"))
+    modalities = [name for _, name in sorted(task.get("modality", {}).items())]
+    contrast = {"contrast": modalities} if len(modalities) > 1 else {}
+    images = sorted(item["image"] for item in task["training"])
+    return [
+        Subject(Path(image).name.removesuffix(".nii.gz"), [{"image": folder / image, **contrast}]) for image in images
+    ]
 
 
 def download_task(task: str, folder: str | os.PathLike) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -11,6 +12,7 @@ import torch
 from monai.data import MetaTensor
 from monai.utils import ImageMetaKey
 
+from miassr_monai.data.channels import stack_channels
 from miassr_monai.data.dicom import load_series
 from miassr_monai.data.nifti import load_nibabel, nifti_image, quiet_nibabel
 from miassr_monai.data.nrrd import load_nrrd
@@ -22,7 +24,9 @@ __all__ = ["cast_voxels", "load_volume", "save_volume"]
 READERS = {NIFTI: load_nibabel, PAIR: load_nibabel, NRRD: load_nrrd, SERIES: load_series}
 
 
-def load_volume(path: str | os.PathLike) -> MetaTensor:
+def load_volume(
+    path: str | os.PathLike | Sequence[str | os.PathLike | None], *, fill_missing: bool = False
+) -> MetaTensor:
     """Read a volume: a NIfTI file, an Analyze or NIfTI pair, an NRRD file, or a folder with one DICOM series.
 
     The axes are those of the file. A fourth axis (time, echo, b-value), or the list of values per voxel that NRRD can
@@ -31,7 +35,9 @@ def load_volume(path: str | os.PathLike) -> MetaTensor:
 
     Args:
         path: file, either one of a pair, or folder. A DICOM file is refused, because the other slices are in its
-            folder, and multi-frame DICOM, because its frames have no common order.
+            folder, and multi-frame DICOM, because its frames have no common order. Several, on one grid, become the
+            channels of one image, in their order; see :func:`stack_channels`.
+        fill_missing: of several, fill those that are ``None`` instead of refusing them.
 
     Returns:
         float32 ``(C, h, w)`` for 2-D images and ``(C, h, w, d)`` for volumes, with the ``affine`` ``(4, 4)`` in
@@ -46,8 +52,11 @@ def load_volume(path: str | os.PathLike) -> MetaTensor:
             DICOM file.
         VolumeError: when the image cannot be read as what it claims to be, is not one of real numbers, holds NaN or
             infinite values, or is constant; when an axis is empty, a spacing not positive or the affine singular; when
-            the file is smaller than its header says, or there is not enough memory for it.
+            the file is smaller than its header says, or there is not enough memory for it; when several have not one
+            channel each, or not one grid, or one is missing and not to be filled.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        return stack_channels(path, [None if one is None else load_volume(one) for one in path], fill_missing)
     path = Path(path)
     kind = kind_of(path)
     with quiet_nibabel():

@@ -20,13 +20,14 @@ from monai.data import Dataset
 from monai.utils import CommonKeys
 
 import miassr_monai
-from miassr_monai.data import ScaleGridDataset, check_disjoint, slices_collate, subject_of, volume_collate
+from miassr_monai.data import ScaleGridDataset, check_disjoint, files_of, slices_collate, subject_of, volume_collate
 from miassr_monai.degradations import named_degradations
 from miassr_monai.evaluation.distances import FeatureDistance
 from miassr_monai.evaluation.failures import sentence_of, unforeseen
 from miassr_monai.evaluation.methods import check_scale, evaluated_scale, spatial_dims_of
+from miassr_monai.evaluation.names import channel_names, volume_names
 from miassr_monai.evaluation.report import make_report, write_report
-from miassr_monai.evaluation.scoring import ScoredVolume
+from miassr_monai.evaluation.scoring import ScoredVolume, of_channel
 from miassr_monai.evaluation.summary import MEAN_SCALE, Record
 from miassr_monai.files import save_atomically
 from miassr_monai.geometry import Scale, format_scale
@@ -46,11 +47,13 @@ class Evaluation:
     Attach it to an evaluator whose data are those of :meth:`remaining`, batched by :meth:`collate`. The scores of each
     volume, degradation and scale are kept in ``output_dir/parts`` until the report is written, so that an evaluation
     that was killed goes on where it stood when it is run again; one that differs in anything starts anew. A volume that
-    cannot be evaluated is left out, and the report says so.
+    cannot be evaluated is left out, and the report says so. The channels of an image are scored each as a volume of its
+    own; one that is missing is not.
 
     Args:
         output_dir: folder of the report.
-        datalist: items with the key ``image``, and, where known, ``subject`` and ``contrast``.
+        datalist: items with the key ``image``, and, where known, ``subject`` and ``contrast``, one or one for each
+            channel.
         models: what to compare, by name; the last is the one that the report is about. Whether slices or volumes are
             degraded and super-resolved follows from the networks' ``spatial_dims``.
         scales: HR samples per LR sample, one number for all axes that the networks see, or one for each.
@@ -74,12 +77,12 @@ class Evaluation:
     def __init__(
         self,
         output_dir: str | os.PathLike,
-        datalist: Sequence[Mapping[str, str]],
+        datalist: Sequence[Mapping[str, Any]],
         models: Mapping[str, TrainedModel],
         scales: Sequence[Scale],
         degradations: Sequence[str],
         *,
-        training: Sequence[Mapping[str, str]] = (),
+        training: Sequence[Mapping[str, Any]] = (),
         distances: tuple[Mapping[str, FeatureDistance], Mapping[str, str]] = ({}, {}),
         picture_scales: Sequence[Scale] | None = None,
         slice_step: int = 1,
@@ -128,7 +131,7 @@ class Evaluation:
 
     def fingerprint(self) -> str:
         """Hash of all that the scores depend on."""
-        files = [(item["image"], *file_state(item["image"])) for item in self.items]
+        files = [(item["image"], *map(file_state, files_of(item))) for item in self.items]
         models = [
             (name, model.name, model.sha256 or weights_hash(model.network)) for name, model in self.models.items()
         ]
@@ -186,31 +189,40 @@ class Evaluation:
     def score(
         self, index: int, degradation: str, scale: Scale, output: Mapping[str, torch.Tensor], grid_scale: Scale
     ) -> dict[str, Any]:
-        """What is found of a volume: its scores, features and pictures.
+        """What is found of a volume: its scores, features and pictures, channel by channel.
 
         ``grid_scale`` is the true one between the input's and the truth's grid, which :class:`PaperProtocol` rounds.
         """
-        place = {
-            "volume": self.volumes[index],
-            "subject": self.subjects[index],
-            "contrast": self.items[index].get("contrast"),
-            "degradation": degradation,
-            "scale": format_scale(scale),
-        }
-        volume = ScoredVolume(
-            output, list(self.models), grid_scale, self.degradations[degradation].noiseless, self.slice_step
-        )
-        rows = [
-            {**place, "slice": number, "method": method, **scores}
-            for method in self.models
-            for number, scores in enumerate(volume.scores(method))
-        ]
         wanted = degradation == next(iter(self.degradations)) and scale in self.picture_scales
-        return {
-            "rows": rows,
-            "features": {name: volume.features(distance) for name, distance in self.distances.items()},
-            "pictures": volume.pictures(rows) if wanted else [],
-        }
+        found: dict[str, Any] = {"rows": [], "features": {name: [] for name in self.distances}, "pictures": []}
+        channels = output[CommonKeys.LABEL].size(1)
+        for number, (name, contrast) in enumerate(channel_names(self.volumes[index], self.items[index], channels)):
+            if name is None:
+                continue
+            place = {
+                "volume": name,
+                "subject": self.subjects[index],
+                "contrast": contrast,
+                "degradation": degradation,
+                "scale": format_scale(scale),
+            }
+            volume = ScoredVolume(
+                of_channel(output, number),
+                list(self.models),
+                grid_scale,
+                self.degradations[degradation].noiseless,
+                self.slice_step,
+            )
+            rows = [
+                {**place, "slice": row, "method": method, **scores}
+                for method in self.models
+                for row, scores in enumerate(volume.scores(method))
+            ]
+            found["rows"] += rows
+            for measure, distance in self.distances.items():
+                found["features"][measure].append(volume.features(distance))
+            found["pictures"] += volume.pictures(rows) if wanted else []
+        return found
 
     def leave_out(self, volume: str, error: Exception) -> None:
         """Note that a volume cannot be evaluated; it is left out at all scales, so that these can be compared."""
@@ -266,9 +278,10 @@ class Evaluation:
             for scale in self.scales:
                 parts = [part["features"] for part in self.load(degradation, scale)]
                 for name, distance in self.distances.items():
-                    truth = join([part[name]["truth"] for part in parts])
+                    channels = [channel for part in parts for channel in part[name]]
+                    truth = join([channel["truth"] for channel in channels])
                     for method in self.models:
-                        features = join([part[name][method] for part in parts])
+                        features = join([channel[method] for channel in channels])
                         try:
                             value = distance.distance(truth, features)
                         except ValueError as error:
@@ -289,13 +302,6 @@ def weights_hash(network: torch.nn.Module) -> str:
     for name, values in network.state_dict().items():
         digest.update(f"{name} {values.shape}".encode() + values.cpu().double().numpy().tobytes())
     return digest.hexdigest()
-
-
-def volume_names(items: Sequence[Mapping[str, str]]) -> list[str]:
-    """Paths of the files below the folder that they have in common."""
-    paths = [Path(item["image"]).absolute() for item in items]
-    folder = os.path.commonpath([path.parent for path in paths])
-    return [path.relative_to(folder).as_posix() for path in paths]
 
 
 def file_state(path: str) -> tuple[int, float] | tuple[()]:

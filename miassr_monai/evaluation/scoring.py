@@ -15,7 +15,7 @@ from miassr_monai.evaluation.summary import Record
 from miassr_monai.geometry import nearest_fraction, scale_per_axis
 from miassr_monai.metrics import SLICE_MEASURES, foreground_mask, slice_consistency, slice_scores
 
-__all__ = ["ScoredVolume"]
+__all__ = ["ScoredVolume", "of_channel"]
 
 # Slices that are scored together; it bounds the memory.
 CHUNK = 16
@@ -118,6 +118,11 @@ class ScoredVolume:
             }
             for kind, place in chosen.items()
         ]
+
+
+def of_channel(output: Mapping[str, torch.Tensor], number: int) -> dict[str, torch.Tensor]:
+    """The part of an evaluator's output that is about one channel."""
+    return {name: images[:, number : number + 1] for name, images in output.items() if torch.is_tensor(images)}
 
 
 def extract(distance: FeatureDistance, images: torch.Tensor) -> torch.Tensor:

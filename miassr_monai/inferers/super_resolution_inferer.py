@@ -28,8 +28,9 @@ class Job(NamedTuple):
 class SuperResolutionInferer(Inferer):
     """Run a super-resolution network on a batch of images or volumes.
 
-    What the network sees follows from its attribute ``spatial_dims``: slices (2, also where it has none), to which a
-    volume goes slice by slice, or volumes (3). MONAI's ``SliceInferer`` drops the scale, and its
+    What the network sees follows from its attributes: from ``spatial_dims``, slices (2, also where it has none), to
+    which a volume goes slice by slice, or volumes (3); and from ``in_channels``, if it has that, how many channels at
+    once, so that a network with one channel takes each by itself. MONAI's ``SliceInferer`` drops the scale, and its
     ``SlidingWindowInferer`` gives wrong sizes at fractional scales. A MetaTensor keeps its metadata and gets the affine
     of the finer grid.
 
@@ -89,8 +90,9 @@ class SuperResolutionInferer(Inferer):
             ``(N, C, floor(s h), floor(s w)[, floor(s d)])``, with the slice axis as it was for a network on slices.
 
         Raises:
-            ValueError: when ``inputs`` has another rank or does not have the slice axis, the scale has another number
-                of axes, or tiles are needed of a network without a ``halo``.
+            ValueError: when ``inputs`` has another rank, channels that cannot be grouped for the network, or does not
+                have the slice axis, the scale has another number of axes, or tiles are needed of a network without a
+                ``halo``.
         """
         spatial_dims = getattr(network, "spatial_dims", 2)
         if inputs.ndim not in (spatial_dims + 2, 5):
@@ -100,6 +102,7 @@ class SuperResolutionInferer(Inferer):
         if by_slices and not -3 <= self.slice_axis < 3:
             raise ValueError(f"slice_axis must be in [-3, 2], got {self.slice_axis}.")
         data = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        data = in_groups(data, getattr(network, "in_channels", data.size(1)))
         axis = self.slice_axis % 3 + 2
         # (groups, images, C, *size): a group's images are the slices of a volume, or all that there are.
         groups = data.movedim(axis, 1) if by_slices else data.unsqueeze(0)
@@ -118,6 +121,7 @@ class SuperResolutionInferer(Inferer):
                 fine = part.new_empty(shape)
                 places = fine.movedim(axis, 1) if by_slices else fine.unsqueeze(0)
             places[(job.group, job.members, slice(None), *job.tile.made)] = part
+        fine = fine.unflatten(0, (len(inputs), -1)).flatten(1, 2)
         if not isinstance(inputs, MetaTensor):
             return fine
         factors = list(scales)
@@ -161,3 +165,14 @@ class SuperResolutionInferer(Inferer):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.amp):
             fine = network(images, **place)[(..., *tile.place)]
         return fine.to(source, dtype if dtype.is_floating_point else fine.dtype)
+
+
+def in_groups(images: torch.Tensor, channels: int) -> torch.Tensor:
+    """Images ``(N, C, *size)`` as ``(N * C / channels, channels, *size)``, which a network sees one by one.
+
+    Raises:
+        ValueError: when the channels of an image are not groups of so many.
+    """
+    if images.size(1) % channels:
+        raise ValueError(f"the network needs images of {channels} channels, but these have {images.size(1)}.")
+    return images.unflatten(1, (-1, channels)).flatten(0, 1)

@@ -1,8 +1,8 @@
-"""Intensities to [0, 1] per volume, and back."""
+"""Intensities to [0, 1] per volume and channel, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,26 +12,33 @@ from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TransformBackends, convert_data_type, convert_to_tensor
 
 from miassr_monai.transforms.image_name import image_name
+from miassr_monai.transforms.missing_channels import missing_channels
 
 __all__ = ["ScaleToUnitRange", "ScaleToUnitRanged", "intensity_range"]
 
 
-def intensity_range(img: torch.Tensor, lower: float, upper: float, window: bool = False) -> tuple[float, float]:
+def intensity_range(
+    img: torch.Tensor, lower: float, upper: float, window: bool = False, *, name: str | None = None
+) -> tuple[float, float]:
     """The intensities that become 0 and 1: two percentiles of an image, or a window as it is.
+
+    Args:
+        img: the image, or a channel of it.
+        lower, upper, window: see :class:`ScaleToUnitRange`.
+        name: what errors call it.
 
     Raises:
         ValueError: when the percentiles are equal, or the image holds values that are not finite.
     """
+    name = name or image_name(img)
     if not torch.isfinite(img).all():
-        raise ValueError(
-            f"{image_name(img)} holds NaN or infinite values, so its intensities cannot be mapped to [0, 1]."
-        )
+        raise ValueError(f"{name} holds NaN or infinite values, so its intensities cannot be mapped to [0, 1].")
     if window:
         return lower, upper
     low, high = (float(v) for v in np.percentile(convert_data_type(img, np.ndarray)[0], (lower, upper)))
     if not low < high:
         raise ValueError(
-            f"{image_name(img)} is constant ({low:g}) between its percentiles {lower:g} and {upper:g}, "
+            f"{name} is constant ({low:g}) between its percentiles {lower:g} and {upper:g}, "
             "so its intensities cannot be mapped to [0, 1]: give a window of intensities instead."
         )
     return low, high
@@ -40,8 +47,9 @@ def intensity_range(img: torch.Tensor, lower: float, upper: float, window: bool 
 class ScaleToUnitRange(InvertibleTransform):
     """Map a volume's intensities linearly to [0, 1] and remember how, so that the inverse returns the original units.
 
-    The range is either two percentiles of the volume (MR) or a fixed window (CT, in Hounsfield units). Values beyond
-    the range are kept beyond [0, 1] unless ``clip`` is set, so nothing is lost on the way back.
+    The range of each channel is either two of its percentiles (MR) or a fixed window (CT, in Hounsfield units). Values
+    beyond the range are kept beyond [0, 1] unless ``clip`` is set, so nothing is lost on the way back. A channel that
+    was missing and is filled with 0 stays so.
 
     Args:
         lower: percentile that becomes 0, or the window's lower end.
@@ -63,27 +71,41 @@ class ScaleToUnitRange(InvertibleTransform):
         self.lower, self.upper, self.window, self.clip = lower, upper, window, clip
 
     def __call__(self, img: torch.Tensor) -> torch.Tensor:
-        """Map an image ``(C, *size)``; the channels share one range.
+        """Map an image ``(C, *size)``.
 
         Raises:
-            ValueError: when the image is constant, so that it has no range, or holds values that are not finite.
+            ValueError: when a channel is constant, so that it has no range, or holds values that are not finite.
         """
         img = convert_to_tensor(img, dtype=torch.float32, track_meta=get_track_meta())
-        low, high = intensity_range(img, self.lower, self.upper, self.window)
-        out = (img - low) / (high - low)
+        ranges = [self.range_of(img, number) for number in range(len(img))]
+        low, high = ([pair[end] for pair in ranges] for end in (0, 1))
+        out = (img - per_channel(low, img)) / (per_channel(high, img) - per_channel(low, img))
         if self.clip:
             out = out.clamp(0.0, 1.0)
         self.push_transform(out, extra_info={"low": low, "high": high})
         return out
 
+    def range_of(self, img: torch.Tensor, number: int) -> tuple[float, float]:
+        """Intensities of a channel that become 0 and 1."""
+        if number in missing_channels(img):
+            return 0.0, 1.0
+        name = image_name(img) if len(img) == 1 else f"channel {number} of {image_name(img)}"
+        return intensity_range(img[number], self.lower, self.upper, self.window, name=name)
+
     def inverse(self, data: torch.Tensor) -> torch.Tensor:
         """Return an image to the units that it came in."""
         info = self.pop_transform(data)["extra_info"]
-        return data * (info["high"] - info["low"]) + info["low"]
+        low, high = (per_channel(info[end], data) for end in ("low", "high"))
+        return data * (high - low) + low
+
+
+def per_channel(values: Sequence[float], img: torch.Tensor) -> torch.Tensor:
+    """A value for each channel of ``(C, *size)``, to compute with it."""
+    return torch.tensor(values, dtype=img.dtype, device=img.device).reshape(-1, *[1] * (img.ndim - 1))
 
 
 class ScaleToUnitRanged(MapTransform, InvertibleTransform):
-    """Dictionary form of :class:`ScaleToUnitRange`; each key has its own range.
+    """Dictionary form of :class:`ScaleToUnitRange`; each key has its own ranges.
 
     Args:
         keys: images to map.

@@ -21,6 +21,14 @@ def test_the_subject_is_that_of_a_bids_path(path, subject):
     assert subject_of({"image": path}) == subject
 
 
+def test_an_image_of_several_files_has_their_subject_and_shares_any_of_them():
+    several = {"image": [None, "sub-02/t1.nii", "sub-02/t2.nii"]}
+    assert subject_of(several) == "sub-02"
+    check_disjoint([several], items("sub-03/t2.nii"))
+    with pytest.raises(ValueError, match=r"the file .*/t2.nii is in the lists"):
+        check_disjoint([{"image": ["t1.nii", "t2.nii"]}], items("t2.nii"))
+
+
 @pytest.mark.parametrize(("given", "subject"), [("OAS1_0001", "OAS1_0001"), (17, "17")])
 def test_a_subject_that_is_given_goes_before_the_path(given, subject):
     assert subject_of({"image": "sub-01/sub-01_T1w.nii", "subject": given}) == subject

@@ -9,10 +9,9 @@ import torch
 from ignite.engine import Events
 from make import small_generator
 from monai.data import DataLoader, Dataset
-from monai.transforms import Compose, Lambdad
 from scipy.ndimage import gaussian_filter
 
-from miassr_monai.data import load_volume
+from miassr_monai.data import LoadVolumed, load_volume
 from miassr_monai.degradations import named_degradations, paper_degradation, parse_degradation, psf_degradation
 from miassr_monai.engines import DegradeBatch, VolumeEvaluator
 from miassr_monai.evaluation import Evaluation, FeatureDistance
@@ -79,7 +78,7 @@ def run(evaluation, stop=None):
         if len(done) == stop:
             raise RuntimeError("killed")
 
-    data = Dataset(evaluation.items, Compose([Lambdad("image", load_volume)]))
+    data = Dataset(evaluation.items, LoadVolumed("image", fill_missing=True))
     evaluator = VolumeEvaluator(
         device="cpu",
         val_data_loader=DataLoader(evaluation.remaining(data), batch_size=1, collate_fn=evaluation.collate),
@@ -102,6 +101,31 @@ def run(evaluation, stop=None):
 def load(item):
     """Slices ``(N, 1, H, W)`` of a volume."""
     return torch.from_numpy(nib.load(item["image"]).get_fdata(dtype=np.float32)).permute(2, 0, 1)[:, None]
+
+
+def test_the_channels_of_an_image_are_scored_as_volumes_of_their_own(case, volumes, tmp_path):
+    other = np.random.default_rng(1).random((20, 18, 2))
+    files = [str(volumes / "sub-1/t2.nii.gz"), str(write_volume(tmp_path / "sub-1/flair.nii.gz", other))]
+    case["distances"] = (
+        {"means": FeatureDistance(lambda i: i.mean((2, 3)), lambda a, b: float(abs(a.sum() - b.sum())))},
+        {},
+    )
+    apart = [
+        {"image": file, "contrast": name, "subject": "1"} for file, name in zip(files, ("T2", "FLAIR"), strict=True)
+    ]
+    together = {"image": [files[0], None, files[1]], "contrast": ["T2", "T1", "FLAIR"], "subject": "1"}
+    reports = []
+    for number, items in enumerate((apart, [together])):
+        evaluation = Evaluation(**{**case, "output_dir": tmp_path / str(number), "datalist": items})
+        run(evaluation)
+        reports.append(evaluation.report)
+        scores = pd.read_csv(tmp_path / str(number) / "report.csv")
+        scores = scores.sort_values(["degradation", "scale", "volume", "method", "slice"])
+        reports[-1]["scores"] = scores.to_csv(index=False)
+    # As text, which is equal where there is no number, too.
+    for part in ("scores", "summary", "contrasts", "distances"):
+        assert str(reports[0][part]) == str(reports[1][part])
+    assert {row["contrast"] for row in reports[1]["contrasts"]} == {"FLAIR", "T2"}
 
 
 def test_the_scores_are_those_of_a_direct_call(case, monkeypatch):

@@ -242,6 +242,17 @@ def test_a_scale_of_other_axes_is_refused(scale, axes):
         SuperResolutionInferer()(torch.zeros(1, 1, 3, 3, 3), Bicubic(3), scale=scale)
 
 
+def test_a_network_sees_as_many_channels_at_once_as_it_has():
+    network, image = Recorder(), random_image(2, 6, 5, 4)
+    fine = SuperResolutionInferer(slice_batch_size=9)(image, network, scale=2.0)
+    network.in_channels = 3
+    torch.testing.assert_close(SuperResolutionInferer(slice_batch_size=9)(image, network, scale=2.0), fine)
+    assert torch.equal(network.chunks[1], torch.stack([i[c : c + 3] for i in image for c in (0, 3)]))
+    network.in_channels = 4
+    with pytest.raises(ValueError, match="the network needs images of 4 channels, but these have 6"):
+        SuperResolutionInferer()(image, network, scale=2.0)
+
+
 def test_slices_are_no_volumes():
     with pytest.raises(ValueError, match=r"inputs must have the shape \(N, C, h, w, d\), got \(1, 1, 3, 4\)"):
         SuperResolutionInferer()(torch.zeros(1, 1, 3, 4), Bicubic(3), scale=2.0)

@@ -18,9 +18,9 @@ def brain(*shape, seed=0):
 
 
 @pytest.mark.parametrize(("lower", "upper"), [(0, 99.95), (0, 100), (1, 99), (2.5, 60)])
-def test_the_percentiles_become_zero_and_one(lower, upper):
-    image = brain(2, 12, 11, 10)
-    low, high = np.percentile(image.astype(np.float64), [lower, upper])
+def test_the_percentiles_of_each_channel_become_zero_and_one(lower, upper):
+    image = brain(2, 12, 11, 10) * np.array([1, 30], np.float32).reshape(2, 1, 1, 1)
+    low, high = np.percentile(image.astype(np.float64), [lower, upper], axis=(1, 2, 3), keepdims=True)
     scaled = ScaleToUnitRange(lower, upper)(image)
     assert scaled.dtype == torch.float32
     np.testing.assert_allclose(scaled, (image - low) / (high - low), rtol=1e-5, atol=1e-6)
@@ -33,6 +33,17 @@ def test_the_defaults_are_the_minimum_and_the_percentile_99_95():
     assert (scaled > 1).sum() == math.ceil(0.0005 * image.size)
     in_dictionary = ScaleToUnitRanged("image")({"image": image})["image"]
     torch.testing.assert_close(in_dictionary, scaled, rtol=0, atol=0)
+
+
+def test_a_channel_that_is_missing_stays_zero_and_one_that_is_constant_is_named():
+    image = MetaTensor(np.concatenate([brain(1, 5, 5), np.zeros((1, 5, 5), np.float32)]))
+    with pytest.raises(ValueError, match=r"channel 1 of the image is constant \(0\) between its percentiles"):
+        ScaleToUnitRange()(image)
+    image.meta["missing_channels"] = [1]
+    scaler = ScaleToUnitRange()
+    scaled = scaler(image)
+    assert (scaled[0].min(), scaled[1].aminmax()) == (0, (0, 0))
+    np.testing.assert_allclose(scaler.inverse(scaled), image, rtol=1e-5)
 
 
 def test_a_window_maps_hounsfield_units():
