@@ -8,6 +8,7 @@ from monai.bundle import ConfigParser
 from miassr_monai.configuration import RULES, check_values
 
 CONFIGS = Path(__file__).parent.parent / "bundle" / "configs"
+DATA_SETS = ("oasis", "brats", "acdc", "covid_ct", "decathlon_brain_tumour")
 
 
 def check(name="train", **values):
@@ -28,7 +29,8 @@ def check(name="train", **values):
         "evaluate",
         "inference",
     ]
-    + [f"{name},quickstart" for name in ("train", "evaluate", "inference")],
+    + [f"{name},quickstart" for name in ("train", "evaluate", "inference")]
+    + [f"{name},{data_set}" for name in ("train", "evaluate") for data_set in DATA_SETS],
 )
 def test_the_bundle_s_own_values_are_accepted(names):
     parser = ConfigParser()

@@ -37,7 +37,7 @@ def stack_channels(
     Raises:
         VolumeError: when none is there, one is missing and not to be filled, has not one channel, or another grid.
     """
-    there = [(path, image) for path, image in zip(paths, images, strict=True) if image is not None]
+    there = [(str(path), image) for path, image in zip(paths, images, strict=True) if image is not None]
     missing = [number for number, image in enumerate(images) if image is None]
     if not there:
         raise VolumeError(f"none of the {len(images)} images of the channels is given: give at least one.")
@@ -59,12 +59,12 @@ def stack_channels(
     return result
 
 
-def check_grid(path: str | os.PathLike, image: MetaTensor, first_path: str | os.PathLike, first: MetaTensor) -> None:
+def check_grid(path: str, image: MetaTensor, first_path: str, first: MetaTensor) -> None:
     """Refuse an image whose voxels are not those of the first one."""
     remedy = "resample one to the grid of the other, or super-resolve each for itself."
     if image.shape != first.shape:
-        size, first_size = (" x ".join(map(str, i.shape[1:])) for i in (image, first))
-        raise VolumeError(f"{path} has {size} voxels, but {first_path} has {first_size}: {remedy}")
+        shown, first_shown = (" x ".join(map(str, i.shape[1:])) for i in (image, first))
+        raise VolumeError(f"{path} has {shown} voxels, but {first_path} has {first_shown}: {remedy}")
     affines = [to_affine_nd(3, i.affine).numpy() for i in (image, first)]
     size = (*image.shape[1:], 1)[:3]
     corners = np.array([(*corner, 1) for corner in product(*((0, n - 1) for n in size))]).T

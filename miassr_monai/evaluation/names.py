@@ -29,6 +29,7 @@ def channel_names(volume: str, item: Mapping[str, Any], channels: int) -> list[t
         ValueError: when the item has another number of contrasts than the image has channels.
     """
     image, contrast = item["image"], item.get("contrast")
+    names: list[str | None]
     if isinstance(image, str):
         names = [volume] if channels == 1 else [f"{volume}, channel {number}" for number in range(channels)]
     else:
