@@ -59,7 +59,7 @@ def test_every_number_and_switch_of_a_training_has_its_rule():
         ("learning_rate", 10**400, "a number from 0"),
         ("augment_prob", 1.5, "a number from 0 to 1"),
         ("ema_momentum", 0, "a number above 0 to 0.999"),
-        ("scale_high", 40, "a number above 1 to 16"),
+        ("scale_high", 40, "a number from 1 to 16"),
         ("scale_low", 0.5, "a number from 1 to 16"),
         ("input_size", 3, "a whole number from 4, or None,"),
         ("gradient_limit", 0.0, "a number above 0, or None,"),
@@ -158,6 +158,7 @@ def test_values_that_do_not_fit_together_are_told(values, message):
 
 def test_values_that_just_fit_together_are_accepted():
     check(scale_low=2, scale_high=2.0)
+    check(scale_low=1, scale_high=1)
     check(patch_size=16, scale_high=4.0, batch_size=12, samples_per_volume=3, gan_epochs=0)
     check(intensity_lower=-1000, intensity_upper=1000, intensity_window=True)
     check("evaluate", intensity_lower=0, intensity_upper=100)

@@ -30,12 +30,16 @@ class RandomScaleCollate:
         input_size: how many LR pixels along each axis a patch shall give at most; larger ones are cropped, at random.
             Without it most of the time goes into scales close to 1, where a patch has the most LR pixels.
         spatial_dims: axes of a patch: 2 of slices, 3 of volumes.
+        axes: those that the scale is along, as ``(1,)`` across the beams of ultrasound; the others stay at 1. All
+            unless given.
         degradation: degrade the batch here, so in the processes that load the data, and not on the device: LR images in
             ``image``, the HR images in ``label``. Its name or text, a function of images and a scale for each axis, or
-            a :class:`RandomDegradation`. A GPU would wait for the many small steps of it.
+            a :class:`RandomDegradation`. A GPU would wait for the many small steps of it. Samples that have a
+            ``label`` already are images that were degraded on the grid of these HR images, see ``degraded_pair``.
 
     Raises:
-        ValueError: when there is no scale of at least 1 from ``low`` to ``high``, or ``input_size`` is below 1.
+        ValueError: when there is no scale of at least 1 from ``low`` to ``high``, ``input_size`` is below 1, or there
+            are no such ``axes``.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class RandomScaleCollate:
         anisotropic: bool = False,
         input_size: int | None = None,
         spatial_dims: int = 2,
+        axes: Sequence[int] | None = None,
         degradation: str | Callable[[torch.Tensor, Scale], torch.Tensor] | RandomDegradation | None = None,
     ) -> None:
         lowest, self.last = (round(p * SCALE_UNITS / q) for p, q in map(nearest_fraction, (low, high)))
@@ -54,6 +59,9 @@ class RandomScaleCollate:
         self.first = min(lowest + 1, self.last)
         if input_size is not None and input_size < 1:
             raise ValueError(f"patches need at least one LR pixel, got an input_size of {input_size}.")
+        if axes is not None and not set(axes) <= set(range(spatial_dims)):
+            raise ValueError(f"a scale can be along the axes 0 to {spatial_dims - 1} of a patch, got {axes}.")
+        self.axes = axes
         self.anisotropic = anisotropic
         self.input_size = input_size
         self.spatial_dims = spatial_dims
@@ -63,22 +71,35 @@ class RandomScaleCollate:
         """Collate samples, or lists of samples, and add ``scale``; with a degradation also ``label`` and what was
         drawn."""
         collated = list_data_collate(batch)
-        collated["scale"] = scale = self.draw_axes() if self.anisotropic else self.draw()
+        collated["scale"] = scale = self.draw_scale()
+        keys = [key for key in (CommonKeys.IMAGE, CommonKeys.LABEL) if key in collated]
         if self.input_size is not None:
-            collated[CommonKeys.IMAGE] = self.crop(collated[CommonKeys.IMAGE], scale, self.input_size)
+            collated.update(zip(keys, self.crop([collated[key] for key in keys], scale, self.input_size), strict=True))
         if self.degradation is not None:
-            image, label, drawn = degraded_pair(collated[CommonKeys.IMAGE], scale, self.degradation)
+            whole = collated.get(CommonKeys.LABEL)
+            image, label, drawn = degraded_pair(collated[CommonKeys.IMAGE], scale, self.degradation, whole)
             collated.update({CommonKeys.IMAGE: image, CommonKeys.LABEL: label, **drawn})
         return collated
 
     @staticmethod
-    def crop(image: torch.Tensor, scale: float | tuple[float, ...], input_size: int) -> torch.Tensor:
-        """A random part of images ``(N, C, *size)`` that is no larger than ``input_size`` LR pixels."""
-        for axis, factor in enumerate(scale_per_axis(scale, image.dim() - 2), start=2):
+    def crop(
+        images: Sequence[torch.Tensor], scale: float | tuple[float, ...], input_size: int
+    ) -> Sequence[torch.Tensor]:
+        """The same random part, no larger than ``input_size`` LR pixels, of images ``(N, C, *size)`` of one size."""
+        for axis, factor in enumerate(scale_per_axis(scale, images[0].dim() - 2), start=2):
             p, q = nearest_fraction(factor)
-            size = min(image.shape[axis], -(-input_size * p // q))
-            image = image.narrow(axis, int(torch.randint(image.shape[axis] - size + 1, ())), size)
-        return image
+            whole = images[0].shape[axis]
+            size = min(whole, -(-input_size * p // q))
+            start = int(torch.randint(whole - size + 1, ()))
+            images = [image.narrow(axis, start, size) for image in images]
+        return images
+
+    def draw_scale(self) -> float | tuple[float, ...]:
+        """The scale of a batch."""
+        if self.axes is not None:
+            scale = self.draw()
+            return tuple(scale if axis in self.axes else 1.0 for axis in range(self.spatial_dims))
+        return self.draw_axes() if self.anisotropic else self.draw()
 
     def draw(self) -> float:
         """One scale."""

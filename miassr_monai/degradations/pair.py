@@ -16,7 +16,10 @@ Degrade = Callable[[torch.Tensor, Scale], torch.Tensor]
 
 
 def degraded_pair(
-    image: torch.Tensor, scale: Scale, degradation: Degrade | RandomDegradation
+    image: torch.Tensor,
+    scale: Scale,
+    degradation: Degrade | RandomDegradation,
+    label: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
     """LR images and the HR images that a network shall make of them.
 
@@ -25,6 +28,8 @@ def degraded_pair(
         scale: HR samples per LR sample, at least 1, or one for each axis.
         degradation: a function of images and a scale for each axis; a :class:`RandomDegradation` may change the HR
             images, too.
+        label: the HR images, where ``image`` has been degraded on their grid already, see
+            :class:`miassr_monai.transforms.DegradeWholed`.
 
     Returns:
         LR images; the part of the HR images that the network's output covers, ``floor(s * lr)`` samples along each
@@ -36,5 +41,6 @@ def degraded_pair(
         small, image, drawn = degradation(image, scales)
     else:
         small = degradation(image, scales)
+    target = image if label is None else label
     covered: list[Any] = [slice(upscaled_size(n, s)) for n, s in zip(small.shape[2:], scales, strict=True)]
-    return small, image[(..., *covered)], drawn
+    return small, target[(..., *covered)], drawn

@@ -43,6 +43,8 @@ class SRGANTrainer(Trainer):
         d_loss_function: loss of the critic, the adversarial part of the generator's.
         prepare_batch: batch to LR images, HR targets, and the generator's further arguments.
         inferer: runs the generator.
+        train_generator: whether the generator is updated, too. Otherwise the critic alone learns, from a generator that
+            is fixed and in evaluation mode; the joint loss is still measured.
         loss_limit: magnitude beyond which a loss is discarded.
         epoch_length: iterations in an epoch; the data loader's length unless given.
         non_blocking: copy to the device asynchronously.
@@ -68,6 +70,7 @@ class SRGANTrainer(Trainer):
         prepare_batch: Callable,
         *,
         inferer: Inferer | None = None,
+        train_generator: bool = True,
         loss_limit: float = 1e8,
         epoch_length: int | None = None,
         non_blocking: bool = False,
@@ -99,6 +102,7 @@ class SRGANTrainer(Trainer):
         self.d_optimizer = d_optimizer
         self.d_loss_function = d_loss_function
         self.inferer = SimpleInferer() if inferer is None else inferer
+        self.train_generator = train_generator
         self.loss_limit = loss_limit
         # MONAI's handlers read the learning rate from here.
         self.optimizer = g_optimizer
@@ -106,7 +110,7 @@ class SRGANTrainer(Trainer):
         self.state_dict_user_keys.append("discarded")
 
     def _iteration(self, engine: Engine, batchdata: Any) -> dict[str, torch.Tensor]:
-        """Update critic and generator once.
+        """Update critic and generator, or the critic alone, once.
 
         Raises:
             ValueError: when ``batchdata`` is None.
@@ -116,9 +120,10 @@ class SRGANTrainer(Trainer):
         inputs, targets, args, kwargs = self.prepare_batch(
             batchdata, self.state.device, self.non_blocking, **self.to_kwargs
         )
-        self.g_network.train()
+        self.g_network.train(self.train_generator)
         self.d_network.train()
-        prediction = self.inferer(inputs, self.g_network, *args, **kwargs)
+        with torch.set_grad_enabled(self.train_generator):
+            prediction = self.inferer(inputs, self.g_network, *args, **kwargs)
 
         d_losses = self.d_loss_function.critic_loss(self.d_network, targets, prediction, self.state.iteration)
         if self._step(self.d_optimizer, d_losses["critic_loss"]):
@@ -127,10 +132,12 @@ class SRGANTrainer(Trainer):
         # The critic only passes the gradient on; it collects none of its own.
         trainable = [parameter for parameter in self.d_network.parameters() if parameter.requires_grad]
         self.d_network.requires_grad_(False)
-        g_losses = self.g_loss_function(prediction, targets, self.d_network)
+        with torch.set_grad_enabled(self.train_generator):
+            g_losses = self.g_loss_function(prediction, targets, self.d_network)
         for parameter in trainable:
             parameter.requires_grad_(True)
-        self._step(self.g_optimizer, g_losses["loss"])
+        if self.train_generator:
+            self._step(self.g_optimizer, g_losses["loss"])
 
         losses = {name: value.detach() for name, value in {**g_losses, **d_losses}.items()}
         self.state.output = {Keys.IMAGE: inputs, Keys.LABEL: targets, Keys.PRED: prediction.detach(), **losses}

@@ -11,7 +11,7 @@ from miassr_monai.networks.trunks import EDSR, MDSR, RDN, RRDB, SPAN, ResCNN, SR
 from miassr_monai.networks.upscalers import ImplicitUpscale, MetaUpscale, SubPixel
 from miassr_monai.networks.vgg import VGG19Features
 from miassr_monai.networks.volume_generator import VolumeGenerator
-from miassr_monai.networks.weights import load_network, load_weights
+from miassr_monai.networks.weights import load_critic, load_network, load_weights
 
 __all__ = [
     "EDSR",
@@ -37,6 +37,7 @@ __all__ = [
     "VGG19Features",
     "VolumeGenerator",
     "grow",
+    "load_critic",
     "load_network",
     "load_weights",
 ]

@@ -16,7 +16,7 @@ from miassr_monai.networks.grow import grow as grow_from
 from miassr_monai.networks.network import Generator, Network, read_definition
 from miassr_monai.networks.trunks import EDSR
 
-__all__ = ["load_network", "load_weights"]
+__all__ = ["load_critic", "load_network", "load_weights"]
 
 # Root entry of a state dictionary, where a generator's definition is.
 DEFINITION = "_extra_state"
@@ -168,3 +168,32 @@ def load_weights(network: nn.Module, path: str | os.PathLike | None, *, grow: bo
             "give its width, depth, projection, skip and so on as they were, or grow=True where they are smaller."
         ) from error
     return network
+
+
+def load_critic(critic: nn.Module, path: str | os.PathLike | None) -> nn.Module:
+    """Give a critic the weights in a file, ``critic.pt`` of a training; without a path it stays as it is.
+
+    Args:
+        critic: where they go.
+        path: weights of the same critic; ``None`` for none.
+
+    Returns:
+        ``critic``.
+
+    Raises:
+        FileNotFoundError: when there is no file.
+        ValueError: when its weights are not those of such a critic.
+    """
+    if path is None:
+        return critic
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there are no weights of a critic at {path} to start from: give a critic.pt.")
+    try:
+        critic.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    # On a file of another kind the unpickler raises nearly anything.
+    except Exception as error:
+        raise ValueError(
+            f"{path} does not hold weights of the critic that is to be trained: give its width, dense channels and "
+            "so on as they were."
+        ) from error
+    return critic

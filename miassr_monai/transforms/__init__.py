@@ -1,6 +1,7 @@
 """Transforms in array and dictionary form: cropping, normalisation, degradation, inversion."""
 
 from miassr_monai.transforms.degrade import Degrade, Degraded
+from miassr_monai.transforms.degrade_whole import DegradeWholed
 from miassr_monai.transforms.downsample import Downsample, Downsampled
 from miassr_monai.transforms.drop_empty_slices import DropEmptySlices, DropEmptySlicesd
 from miassr_monai.transforms.gaussian_blur import GaussianBlur, GaussianBlurd, gaussian_blur
@@ -11,6 +12,7 @@ from miassr_monai.transforms.unit_range import ScaleToUnitRange, ScaleToUnitRang
 
 __all__ = [
     "Degrade",
+    "DegradeWholed",
     "Degraded",
     "Downsample",
     "Downsampled",

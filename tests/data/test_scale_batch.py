@@ -41,6 +41,16 @@ def test_a_range_of_one_scale_has_that_one_alone():
     assert {tuple(scales) for scales in draws} == {(2.0, 2.0), (1.0, 2.0), (2.0, 1.0)}
 
 
+def test_a_scale_may_be_along_some_axes_alone():
+    torch.manual_seed(0)
+    rows, columns = draw(RandomScaleCollate(1.0, 4.0, axes=[1], anisotropic=True), 20).T
+    assert (rows == 1).all() and (columns > 1).all() and len(set(columns)) > 10
+    for scale in draw(RandomScaleCollate(2.0, 2.0, axes=[0, 2], spatial_dims=3), 3):
+        assert tuple(scale) == (2, 1, 2)
+    with pytest.raises(ValueError, match=r"along the axes 0 to 1 of a patch, got \[2\]"):
+        RandomScaleCollate(axes=[2])
+
+
 def test_the_default_range_is_1_to_4():
     torch.manual_seed(0)
     scales = draw(RandomScaleCollate(), 1000)
@@ -282,6 +292,15 @@ def test_every_part_of_a_patch_is_taken_alike():
         assert (height, width) == (4, 4)
         counts[row, column] += 1
     assert stats.chisquare(counts.ravel()).pvalue > 0.01
+
+
+def test_an_image_and_its_label_are_cropped_alike_and_become_the_pair():
+    torch.manual_seed(0)
+    (image,) = numbered(1, 24, 30)
+    sample = {"image": image["image"] + 0.5, "label": image["image"]}
+    batch = RandomScaleCollate(2.0, 2.0, input_size=5, degradation=lambda x, s: x[..., ::2, ::2])([sample])
+    assert batch["label"].shape == (1, 1, 10, 10)
+    assert torch.equal(batch["image"], batch["label"][..., ::2, ::2] + 0.5)
 
 
 def test_without_an_input_size_patches_stay_whole():

@@ -305,3 +305,22 @@ def test_learning_rate_is_halved_exactly_at_the_step():
 def test_an_empty_batch_is_refused():
     with pytest.raises(ValueError, match="Must provide batch data"):
         make_trainer([None]).run()
+
+
+def test_the_critic_alone_learns_from_a_fixed_generator():
+    trainer, same = (make_trainer(hr_batches(), train_generator=learns) for learns in (False, True))
+    before = copy.deepcopy(trainer.g_network.state_dict())
+    critics = []
+    for each in (trainer, same):
+        each.add_event_handler(
+            Events.ITERATION_COMPLETED(once=1),
+            lambda engine: critics.append(copy.deepcopy(engine.d_network.state_dict())),
+        )
+        torch.manual_seed(1)
+        each.run()
+    torch.testing.assert_close(trainer.g_network.state_dict(), before, rtol=0, atol=0)
+    assert not trainer.g_network.training
+    # The critic's first step is that of the joint training.
+    torch.testing.assert_close(critics[0], critics[1], rtol=0, atol=0)
+    assert not torch.equal(critics[0]["head.1.weight"], make_networks()[1].state_dict()["head.1.weight"])
+    assert {"loss", "critic_loss"} <= set(trainer.state.output)

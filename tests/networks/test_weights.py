@@ -6,7 +6,15 @@ import pytest
 import torch
 from make import small_generator, small_trunk
 
-from miassr_monai.networks import EDSR, MetaSRGenerator, SubPixelGenerator, load_network, load_weights
+from miassr_monai.networks import (
+    EDSR,
+    Critic,
+    MetaSRGenerator,
+    SubPixelGenerator,
+    load_critic,
+    load_network,
+    load_weights,
+)
 
 SMALL = {"width": 4, "depth": 2, "hidden_channels": 8}
 
@@ -200,3 +208,21 @@ def test_what_is_not_weights_of_a_generator_is_refused(tmp_path, content, grow):
         torch.save(content, path)
     with pytest.raises(ValueError, match=r"model\.pt does not hold weights of the network"):
         load_weights(small_generator(**SMALL), path, grow=grow)
+
+
+def test_a_critic_goes_on_from_its_weights(tmp_path):
+    trained = perturbed(Critic(width=2))
+    path = saved(trained, tmp_path / "critic.pt")
+    image = torch.rand(1, 1, 24, 24)
+    fresh = Critic(width=2)
+    assert load_critic(fresh, None) is fresh and not torch.equal(fresh(image), trained(image))
+    assert torch.equal(load_critic(fresh, path)(image), trained(image))
+
+
+def test_weights_of_no_such_critic_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no weights of a critic at .*none.pt to start from: give a critic.pt"):
+        load_critic(Critic(width=2), tmp_path / "none.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    for path in (saved(Critic(width=4), tmp_path / "wide.pt"), tmp_path / "text.pt"):
+        with pytest.raises(ValueError, match="does not hold weights of the critic that is to be trained"):
+            load_critic(Critic(width=2), path)
