@@ -66,6 +66,6 @@ def test_the_parts_of_a_training_are_runs_of_their_own():
         ("joint", True, (0, 100)),
     ):
         config = configured(name)
-        assert config[name] == config["run"]
+        assert config[name] == "%run"
         assert config["train_generator"] is trained
         assert (config["warmup_epochs"], config["gan_epochs"]) == epochs
