@@ -67,15 +67,15 @@ docs: $(VENV)/installed-test
 	@echo "build/docs/index.html"
 
 zoo: install
-	$(BIN)/python zoo/make.py dist
+	$(BIN)/python zoo/make_bundle.py dist
 
 ZOO = dist/brain_mri_arbitrary_scale_super_resolution
 
 zoo-check: zoo
 	$(PYTHON) -m venv build/zoo
-	$(BIN)/python zoo/check.py requirements $(ZOO) > build/zoo/requirements.txt
+	$(BIN)/python zoo/check_bundle.py requirements $(ZOO) > build/zoo/requirements.txt
 	build/zoo/bin/python -m pip install --quiet $(PIP_ARGS) --requirement build/zoo/requirements.txt jsonschema
-	build/zoo/bin/python zoo/check.py run $(ZOO).zip
+	build/zoo/bin/python zoo/check_bundle.py run $(ZOO).zip
 
 clean:
 	rm -rf $(VENV) build dist bundle/output bundle/sample *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["INTERPOLATIONS", "built_in_models", "default_bundle", "file_hash", "find_model"]
+__all__ = ["INTERPOLATIONS", "METADATA", "WEIGHTS", "built_in_models", "default_bundle", "file_hash", "find_model"]
 
 # Models without weights.
 INTERPOLATIONS = ("bicubic", "linear")
@@ -94,7 +94,7 @@ def is_range(value: Any) -> bool:
 
 
 # What is read of a bundle's metadata, and what it must be.
-FIELDS = {"name": is_text, "version": is_text, "intended_use": is_text}
+FIELDS = {"name": is_text, "version": is_text, "intended_use": is_text, "weights_sha256": is_text}
 TRAINED_FOR = {
     "scales": is_range,
     "spacing_mm": is_range,

@@ -14,13 +14,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "zoo"))
-from check import REQUIRED, requirements  # noqa: E402
-from make import NAME, PACKAGE, make, vendored  # noqa: E402
+from check_bundle import REQUIRED, requirements  # noqa: E402
+from make_bundle import NAME, PACKAGE, make, vendored  # noqa: E402
 
 # What Python calls these packages, where it is not what pip does.
 IMPORTED = {"itk": "itk-io", "ignite": "pytorch-ignite", "skimage": "scikit-image"}
 # What is asked for where it is needed, and named then, as extras of the installation are.
-OPTIONAL = {"SimpleITK", "frd_score", "nilearn", "radiomics"}
+OPTIONAL = {"SimpleITK", "frd_score", "huggingface_hub", "nilearn", "radiomics"}
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +55,11 @@ def test_names_of_the_package_are_looked_up_in_scripts():
     }
     made = vendored(config)
     assert made["steps"] == [
-        "$@scripts('miassr_monai.workflow.check')()",
-        "$@scripts('miassr_monai.data.load')(@load, 'load') + a.load(loader)",
+        "$@scripts('miassr_monai.workflow', 'check')()",
+        "$@scripts('miassr_monai.data', 'load')(@load, 'load') + a.load(loader)",
         "load()",
     ]
-    assert made["network"] == {"_target_": "$@scripts('miassr_monai.networks.EDSR')", "width": "@load"}
+    assert made["network"] == {"_target_": "$@scripts('miassr_monai.networks', 'EDSR')", "width": "@load"}
     assert made["monai"] == config["monai"] and made["load"] == 1
     assert "$import time" in made["imports"] and not any(PACKAGE in statement for statement in made["imports"])
 
@@ -105,7 +105,7 @@ def test_all_packages_that_the_code_imports_are_declared_as_in_the_installation(
 
 def test_monai_loads_the_shipped_network_with_the_bundle_s_own_code_from_any_folder(bundle, tmp_path):
     """The same package is installed here, too, but is not what is used."""
-    code = f"from check import check_networks; from pathlib import Path; check_networks(Path({str(bundle)!r}))"
+    code = f"from check_bundle import check_networks; from pathlib import Path; check_networks(Path({str(bundle)!r}))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "zoo"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

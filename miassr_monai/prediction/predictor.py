@@ -24,6 +24,7 @@ from miassr_monai.memory import available_memory, gibibytes
 from miassr_monai.metrics import back_project, consistency_rmse, overshoot
 from miassr_monai.prediction.model import TrainedModel, load_model
 from miassr_monai.prediction.plan import Plan, make_plan, warnings_of
+from miassr_monai.prediction.pretrained import load_pretrained
 from miassr_monai.prediction.report import make_report
 from miassr_monai.resampling import bicubic_axis
 from miassr_monai.transforms.unit_range import intensity_range
@@ -144,6 +145,37 @@ class Predictor:
         # Refuses batch and tile sizes that cannot be.
         self.inferer()
         self.report: dict[str, Any] = {}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike,
+        *,
+        device: str | torch.device | None = None,
+        sha256: str | None = None,
+        revision: str | None = None,
+        **options: Any,
+    ) -> Predictor:
+        """A predictor with a model that others share; none of its code or configuration is run.
+
+        Args:
+            source: bundle folder; weights file; zip of a bundle, as MONAI's Model Zoo has it; or the name of a
+                repository ``owner/name`` on the Hugging Face Hub with the files of a bundle.
+            device: where to run; the first GPU, or the CPU where there is none, unless given.
+            sha256: what the hash of the weights must be.
+            revision: branch, tag or commit of the repository on the Hub.
+            options: other arguments of :class:`Predictor`.
+
+        Raises:
+            FileNotFoundError: when there is no such model.
+            ImportError: when it is on the Hub, and ``huggingface_hub`` is not installed.
+            ValueError: when the hash is another, or the model or an option cannot be used.
+
+        Example::
+
+            predictor = Predictor.from_pretrained("brain_mri_arbitrary_scale_super_resolution.zip", tile_size=256)
+        """
+        return cls(load_pretrained(source, device, sha256=sha256, revision=revision), **options)
 
     def __call__(
         self,

@@ -1,12 +1,13 @@
 """Make the bundle as MONAI's Model Zoo wants it: a folder and a zip that need no installation of this package.
 
 The code of the package goes along under ``scripts``, and the configurations find it there, wherever they are called
-from. ``python zoo/make.py dist`` writes ``dist/<name>`` and ``dist/<name>.zip``.
+from. ``python zoo/make_bundle.py dist`` writes ``dist/<name>`` and ``dist/<name>.zip``.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -30,8 +31,12 @@ FIND_ROOT = (
     "$str(next((caller.frame.f_locals['self'].config_root_path.parent for caller in inspect.stack(0) "
     "if isinstance(caller.frame.f_locals.get('self'), monai.bundle.ConfigWorkflow)), '.'))"
 )
-FIND_CODE = "$(sys.path.insert(0, os.path.abspath(@bundle_root + '/scripts')), pydoc.locate)[1]"
-NEEDED_FOR_THESE = ["$import inspect", "$import os", "$import pydoc", "$import sys"]
+# Not pydoc.locate alone, which since Python 3.13 finds a module rather than a function of the same name.
+FIND_CODE = (
+    "$(sys.path.insert(0, os.path.abspath(@bundle_root + '/scripts')), "
+    "lambda module, name: getattr(pydoc.locate(module), name))[1]"
+)
+NEEDED_FOR_THESE = [f"$import {module}" for module in ("inspect", "os", "pydoc", "sys")]
 
 IMPORT = re.compile(rf"\$from ({PACKAGE}[\w.]*) import (\w+)")
 LINK = re.compile(r"(!?)\[([^]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
@@ -41,7 +46,7 @@ def vendored(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration that takes what it uses of the package from ``scripts``."""
     key = "imports" if "imports" in config else "+imports"
     found = [IMPORT.fullmatch(statement) for statement in config.get(key, [])]
-    names = {match[2]: f"@scripts('{match[1]}.{match[2]}')" for match in found if match}
+    names = {match[2]: f"@scripts('{match[1]}', '{match[2]}')" for match in found if match}
     names.pop("bundle_root", None)
     used = re.compile(rf"(?<![\w.@#:'\"])({'|'.join(names)})(?!\w)") if names else None
 
@@ -53,7 +58,8 @@ def vendored(config: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(value, str):
             return value
         if value.startswith(f"{PACKAGE}."):
-            return f"$@scripts('{value}')"
+            module, _, name = value.rpartition(".")
+            return f"$@scripts('{module}', '{name}')"
         return used.sub(lambda match: names[match[1]], value) if used and value.startswith("$") else value
 
     kept = [statement for statement in config.get(key, []) if not IMPORT.fullmatch(statement)]
@@ -79,6 +85,8 @@ def write_configs(folder: Path) -> None:
         config = json.loads(path.read_text(encoding="utf-8"))
         if path.name == "metadata.json":
             config["required_packages_version"].pop("miassr-monai")
+            weights = (ROOT / "bundle/models/model.pt").read_bytes()
+            config["weights_sha256"] = hashlib.sha256(weights).hexdigest()
         else:
             if path.name == "train.json":
                 # `monai.bundle.load` takes the network from here, which has to be that of the weights.

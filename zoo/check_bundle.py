@@ -1,8 +1,7 @@
-"""Check a bundle that `zoo/make.py` made, where nothing of this project is installed: only MONAI and what it declares.
+"""Check a bundle of `zoo/make_bundle.py` where only MONAI and the packages that it declares are installed.
 
-python zoo/check.py requirements dist/NAME      print what has to be installed
-python zoo/check.py run dist/NAME.zip           unpack it somewhere and try everything, from other folders
-python zoo/check.py run dist/NAME.zip --quick   leave out what trains
+python zoo/check_bundle.py requirements dist/NAME      print what has to be installed
+python zoo/check_bundle.py run dist/NAME.zip           unpack it somewhere and try everything, from other folders
 """
 
 from __future__ import annotations
