@@ -79,6 +79,8 @@ RULES: dict[str, Rule] = {
     "seed": whole(0, 2**32 - 1),
     "num_workers": whole(0),
     "channels": whole(1),
+    "spatial_dims": whole(2, 3),
+    "samples": optional(whole(1)),
     "width": whole(1),
     "depth": whole(1),
     "critic_width": whole(1),

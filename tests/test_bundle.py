@@ -323,6 +323,27 @@ def test_paper_recipe_is_the_default():
     assert (config["learning_rate"], config["lr_step"], config["lr_gamma"]) == (1e-4, 50_000, 0.5)
 
 
+def test_arssr_s_recipe_is_that_of_volumes():
+    parser = ConfigParser(
+        ConfigParser.load_config_files([BUNDLE / f"configs/{n}.json" for n in ("train", "train_arssr")])
+    )
+    values = {
+        key: parser.get_parsed_content(key) for key in ("scale_low", "scale_high", "input_size", "samples", "lr_step")
+    }
+    assert values == {"scale_low": 2.0, "scale_high": 4.0, "input_size": 10, "samples": 8000, "lr_step": 200 * 52}
+    assert [parser[key] for key in ("batch_size", "learning_rate", "lr_gamma", "warmup_epochs")] == [
+        15,
+        1e-4,
+        0.5,
+        2500,
+    ]
+    with torch.device("meta"):
+        network = parser.get_parsed_content("network_def")
+    # One more input than published: the size of a voxel; in both stages, the first of which gives it on, too.
+    assert sum(p.numel() for p in network.parameters()) == 5_918_784 + 364_676 + 3 * 256 + 1
+    assert parser.get_parsed_content("discriminator_def").spatial_dims == 3
+
+
 @pytest.mark.parametrize("amp", [False, True])
 def test_bfloat16_is_asked_of_generator_and_critic(amp):
     config = ConfigParser()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from make import SMALL_TRUNKS
@@ -98,3 +99,47 @@ def test_a_network_with_batch_norm_for_whole_scales_is_trained_exported_and_used
         main(["upscale", str(volume), str(fine), "--scale", "2.5x1x1", "--model", str(weights), "--device", "cpu"]) == 0
     )
     assert nib.load(fine).shape == (90, 36, 2)
+
+
+def test_a_network_on_volumes_is_trained_on_some_voxels_then_against_a_critic_and_used(tmp_path):
+    places = np.meshgrid(*[np.arange(24.0)] * 3, indexing="ij")
+    values = (500 + 400 * np.sin(sum(places))).astype(np.float32)
+    for section in ("training", "validation"):
+        (tmp_path / "data" / section).mkdir(parents=True)
+        nib.save(nib.Nifti1Image(values, np.diag([2.0, 2.0, 2.0, 1.0])), tmp_path / "data" / section / "volume.nii.gz")
+    workflow = ConfigWorkflow(
+        [str(BUNDLE / f"configs/{name}.json") for name in ("train", "train_arssr", "blind", "gan")],
+        workflow_type="train",
+        dataset_dir=str(tmp_path / "data"),
+        output_dir=str(tmp_path),
+        initial_weights=None,
+        trunk={"_target_": "miassr_monai.networks.ResCNN", "spatial_dims": 3, "width": 4, "depth": 1, "layers": 1},
+        network_def={
+            **{"_target_": "miassr_monai.networks.VolumeGenerator", "trunk": "@trunk", "anisotropic": True},
+            **{"feature_channels": 4, "depth": 4, "width": 8, "skip": "tricubic"},
+        },
+        **{"anisotropic": True, "device": "cpu", "critic_width": 2, "val_scales": [2.0, [1, 1, 3]], "val_size": 20},
+        **{
+            "patch_size": 20,
+            "scale_high": 3.0,
+            "input_size": 16,
+            "samples": 300,
+            "batch_size": 2,
+            "samples_per_volume": 2,
+        },
+        **{"epoch_length": 4, "warmup_epochs": 1, "gan_epochs": 1, "val_interval": 1, "log_interval": 1},
+    )
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+    log = pd.read_csv(tmp_path / "log.csv")
+    assert {"psnr_x2", "ssim_x1x1x3", "perceptual", "adversarial"} <= set(log["metric"])
+    assert (log["metric"] == "loss").sum() == 8
+    weights = tmp_path / "model.pt"
+    assert load_network(weights).definition()["trunk"]["network"] == "ResCNN"
+    fine = tmp_path / "fine.nii.gz"
+    source = tmp_path / "data/training/volume.nii.gz"
+    assert main(["upscale", str(source), str(fine), "--spacing", "1x1x1.25", "--model", str(weights)]) == 0
+    image = nib.load(fine)
+    assert image.shape == (48, 48, 38)
+    np.testing.assert_allclose(image.affine[:3, 3], [-0.5, -0.5, -0.375])

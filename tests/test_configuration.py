@@ -26,6 +26,8 @@ def check(name="train", **values):
         "train,release,finetune",
         "train,release,ssim",
         "train,release,gan",
+        "train,train_arssr",
+        "train,train_arssr,blind,gan",
         "evaluate",
         "inference",
     ]

@@ -18,18 +18,23 @@ from miassr_monai.geometry import Scale
 
 __all__ = ["EXTRAS", "HELD_OUT", "MEMBERS", "RandomDegradation"]
 
-# One of these is drawn, as often as its weight says; LOW..HIGH is a number drawn from that range.
-MEMBERS = {
-    "psf:fwhm=0.4..1.8": 3,
-    "psf:fwhm=0.4..1.8x0.4..1.8": 2,
-    "slice_profile:thickness=0.5..1.6": 2,
-    "kspace": 2,
-    "kspace:window=hann": 1,
-    "kspace:window=tukey,alpha=0.2..0.9": 1,
-    "paper": 1,
-    "sampling": 1,
-    "sampling:interpolation=linear": 0.5,
-}
+
+def members_of(spatial_dims: int) -> dict[str, float]:
+    """One of these is drawn, as often as its weight says; LOW..HIGH is a number drawn from that range."""
+    return {
+        "psf:fwhm=0.4..1.8": 3,
+        f"psf:fwhm={'x'.join(['0.4..1.8'] * spatial_dims)}": 2,
+        "slice_profile:thickness=0.5..1.6": 2,
+        "kspace": 2,
+        "kspace:window=hann": 1,
+        "kspace:window=tukey,alpha=0.2..0.9": 1,
+        "paper": 1,
+        "sampling": 1,
+        "sampling:interpolation=linear": 0.5,
+    }
+
+
+MEMBERS = members_of(2)
 
 # What follows on the LR image, each with a chance of its own.
 EXTRAS = {"sharpen=0.2..1.5": 0.1, "noise=0.002..0.05": 0.5}
@@ -57,7 +62,8 @@ class RandomDegradation:
     from scanner to scanner, and a network shall not depend on them. Nothing else touches the target.
 
     Args:
-        members: how often each is drawn, relative to the others.
+        members: how often each is drawn, relative to the others; the family above unless given.
+        spatial_dims: 2 for slices, 3 for volumes, whose point-spread functions may have a width along each axis.
         extras: chance of each; they follow the members in their order.
         gain: range of the factor of the intensities.
         gamma: range of their exponent.
@@ -69,13 +75,15 @@ class RandomDegradation:
 
     def __init__(
         self,
-        members: Mapping[str, float] = MEMBERS,
+        members: Mapping[str, float] | None = None,
         *,
+        spatial_dims: int = 2,
         extras: Mapping[str, float] = EXTRAS,
         gain: tuple[float, float] = (0.7, 1.1),
         gamma: tuple[float, float] = (0.7, 1.5),
         intensity_prob: float = 0.3,
     ) -> None:
+        members = members_of(spatial_dims) if members is None else members
         if not members or min(members.values()) <= 0:
             raise ValueError(f"a family needs members with weights above 0, got {dict(members)}.")
         if not all(0 <= chance <= 1 for chance in (*extras.values(), intensity_prob)):
@@ -87,7 +95,7 @@ class RandomDegradation:
         self.gain, self.gamma, self.intensity_prob = tuple(gain), tuple(gamma), intensity_prob
 
     def __call__(self, image: torch.Tensor, scale: Scale) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
-        """Degrade images ``(N, C, H, W)``.
+        """Degrade images ``(N, C, *size)``.
 
         Returns:
             LR images, the HR images that they were made of, and what was drawn: ``degradation``, a text for each

@@ -27,10 +27,21 @@ class DegradeBatch:
             for each axis; or several by name, of which the batch's ``degradation`` is taken; or a
             :class:`RandomDegradation`, which may change the HR images and so the target: what it has drawn is put into
             the batch.
+        samples: how many samples of each target are wanted, drawn at random with torch's generator, none of them twice;
+            all, in their places, unless given. The network is told which as ``samples``, see
+            :meth:`miassr_monai.networks.VolumeGenerator.forward`.
+
+    Raises:
+        ValueError: when the degradation is none, or ``samples`` is below 1.
     """
 
-    def __init__(self, degradation: str | Degrade | RandomDegradation | Mapping[str, Degrade]) -> None:
+    def __init__(
+        self, degradation: str | Degrade | RandomDegradation | Mapping[str, Degrade], *, samples: int | None = None
+    ) -> None:
+        if samples is not None and samples < 1:
+            raise ValueError(f"at least one sample of each target is needed, got {samples}.")
         self.degradation = parse_degradation(degradation) if isinstance(degradation, str) else degradation
+        self.samples = samples
 
     def __call__(
         self, batchdata: MutableMapping[str, Any], device: torch.device, non_blocking: bool = False, **kwargs: Any
@@ -40,7 +51,8 @@ class DegradeBatch:
         A batch that has a ``label`` is a pair already, as :class:`miassr_monai.data.RandomScaleCollate` makes them.
 
         Returns:
-            LR images, HR targets, no positional arguments, and the scale as keyword argument of the network.
+            LR images, HR targets ``(N, C, *size)``, or ``(N, C, samples)``, no positional arguments, and the scale as
+            keyword argument of the network, with which samples of the target are wanted.
         """
         moved = {"non_blocking": non_blocking, **kwargs}
         image = convert_to_tensor(batchdata[CommonKeys.IMAGE], track_meta=False).to(device, **moved)
@@ -51,4 +63,10 @@ class DegradeBatch:
             degrade = self.degradation[batchdata["degradation"]] if named else self.degradation
             image, label, drawn = degraded_pair(image, batchdata["scale"], degrade)
             batchdata.update(drawn)
-        return image, label, (), {"scale": batchdata["scale"]}
+        wanted: dict[str, Any] = {"scale": batchdata["scale"]}
+        if self.samples is not None:
+            flat = label.flatten(2)
+            samples = torch.rand(len(flat), flat.size(2), device=flat.device).argsort(1)[:, : self.samples]
+            label = flat.gather(2, samples.unsqueeze(1).expand(-1, flat.size(1), -1))
+            wanted["samples"] = samples
+        return image, label, (), wanted

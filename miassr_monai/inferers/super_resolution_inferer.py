@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -84,10 +85,12 @@ class SuperResolutionInferer(Inferer):
                 given here; with a part of them also with ``origin``, the LR sample of the whole at which it begins.
             args: further positional arguments of the network.
             scale: HR samples per LR sample, at least 1, or one for each axis that the network sees.
-            kwargs: further keyword arguments of the network.
+            kwargs: further keyword arguments of the network. With ``samples``, the network makes single samples, for
+                which all images go through it at once and whole.
 
         Returns:
-            ``(N, C, floor(s h), floor(s w)[, floor(s d)])``, with the slice axis as it was for a network on slices.
+            ``(N, C, floor(s h), floor(s w)[, floor(s d)])``, with the slice axis as it was for a network on slices; or
+            with ``samples`` what the network makes.
 
         Raises:
             ValueError: when ``inputs`` has another rank, channels that cannot be grouped for the network, or does not
@@ -107,6 +110,8 @@ class SuperResolutionInferer(Inferer):
         # (groups, images, C, *size): a group's images are the slices of a volume, or all that there are.
         groups = data.movedim(axis, 1) if by_slices else data.unsqueeze(0)
         scales = scale_per_axis(scale, spatial_dims)
+        if kwargs.get("samples") is not None:
+            return self._call(data, partial(network, *args, scale=scale, **kwargs))
         jobs = self._plan(groups, scales, getattr(network, "halo", None))
         shown = jobs if self.progress is None else self.progress(jobs, total=len(jobs))
         size = [upscaled_size(n, s) for n, s in zip(groups.shape[3:], scales, strict=True)]
@@ -160,10 +165,14 @@ class SuperResolutionInferer(Inferer):
         """The part of the result that a job makes."""
         images, tile = job.images[(..., *job.tile.seen)], job.tile
         place = {} if images.shape == job.images.shape else {"origin": tile.origin}
+        return self._call(images, lambda part: network(part, **place)[(..., *tile.place)])
+
+    def _call(self, images: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """What a network makes of images, where these are and of their type."""
         source, dtype = images.device, images.dtype
         images = images.to(self.device or source)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.amp):
-            fine = network(images, **place)[(..., *tile.place)]
+            fine = network(images)
         return fine.to(source, dtype if dtype.is_floating_point else fine.dtype)
 
 

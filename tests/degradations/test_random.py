@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from miassr_monai.degradations import DEGRADATIONS, HELD_OUT, RandomDegradation, parse_degradation
-from miassr_monai.degradations.random import EXTRAS, MEMBERS
+from miassr_monai.degradations.random import EXTRAS, MEMBERS, members_of
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,17 @@ def test_what_is_recorded_is_what_was_done():
         torch.testing.assert_close(small[i], parse_degradation(name)(altered[i], (2.0, 1.5)), rtol=0, atol=0)
         kept += gain == gamma == 1 and torch.equal(altered[i], image[i])
     assert 0 < kept < 12 and len(set(drawn["degradation"])) > 6
+
+
+def test_every_member_degrades_volumes_along_all_axes():
+    volume = torch.rand(1, 1, 9, 8, 10)
+    for member in members_of(3):
+        small, _, drawn = plain({member: 1}, spatial_dims=3)(volume, (2.0, 1.5, 2.5))
+        expected = parse_degradation(drawn["degradation"][0])(volume, (2.0, 1.5, 2.5))
+        torch.testing.assert_close(small, expected, rtol=0, atol=0)
+        assert small.shape == (1, 1, 4, 5, 4)
+    drawn = [RandomDegradation(spatial_dims=3).draw() for _ in range(60)]
+    assert {len(d.parameters["fwhm"]) for d in drawn if isinstance(d.parameters.get("fwhm"), tuple)} == {3}
 
 
 def test_noise_is_on_the_lr_images_alone():

@@ -157,3 +157,23 @@ def test_a_family_is_drawn_from_with_the_batch():
     assert collated["degradation"] == batch["degradation"] and collated["scale"] == batch["scale"]
     torch.testing.assert_close(collated["image"], images, rtol=0, atol=0)
     torch.testing.assert_close(collated["label"], targets, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("samples", [7, 10_000])
+def test_some_samples_of_each_target_are_drawn_and_told(samples):
+    torch.manual_seed(0)
+    volume = torch.rand(2, 3, 9, 11, 13)
+    inputs, targets, _, kwargs = DegradeBatch(psf_degradation, samples=samples)({"image": volume, "scale": 2.5}, CPU)
+    _, whole, _, _ = DegradeBatch(psf_degradation)({"image": volume, "scale": 2.5}, CPU)
+    assert inputs.shape == (2, 3, 3, 4, 5) and targets.shape == (2, 3, min(samples, 7 * 10 * 12))
+    for image, target, drawn in zip(whole, targets, kwargs["samples"], strict=True):
+        assert len(drawn.unique()) == len(drawn)
+        for place, values in zip(drawn.tolist(), target.T, strict=True):
+            i, j, k = place // 120, place // 12 % 10, place % 12
+            assert torch.equal(values, image[:, i, j, k])
+    assert not torch.equal(*kwargs["samples"]) and kwargs["scale"] == 2.5
+
+
+def test_a_target_without_samples_is_refused():
+    with pytest.raises(ValueError, match="at least one sample of each target is needed, got 0"):
+        DegradeBatch("psf", samples=0)

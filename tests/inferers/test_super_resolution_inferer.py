@@ -292,3 +292,17 @@ def test_the_network_learns_through_the_inferer():
     through, direct = images.grad, images.detach().clone().requires_grad_()
     sum(Bicubic()(direct[..., i], 2.0).square().sum() for i in range(2)).backward()
     torch.testing.assert_close(through, direct.grad, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("slice_batch_size", [1, 4])
+def test_single_samples_come_as_the_network_makes_them(slice_batch_size):
+    volumes, samples = random_image(3, 1, 4, 5, 3), torch.tensor([[0, 7], [2, 2], [100, 5]])
+
+    def network(x, scale, samples):
+        return Bicubic(3)(x, scale).flatten(2).gather(2, samples.unsqueeze(1))
+
+    network.spatial_dims = 3
+    made = SuperResolutionInferer(slice_batch_size)(volumes, network, scale=2.0, samples=samples)
+    whole = Bicubic(3)(volumes, 2.0).flatten(2)
+    expected = torch.stack([whole[n, :, samples[n]] for n in range(3)])
+    torch.testing.assert_close(made, expected, rtol=0, atol=0)

@@ -21,7 +21,8 @@ def dense_channels(request):
 def last_map(weights, x, negative_slope):
     for layer, stride in enumerate([1, 2, 1, 2, 1, 2, 1, 2]):
         name = f"features.{2 * layer}"
-        x = F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride=stride, padding=1)
+        convolution = F.conv2d if x.dim() == 4 else F.conv3d
+        x = convolution(x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride=stride, padding=1)
         x = torch.where(x > 0, x, negative_slope * x)
     return x
 
@@ -80,6 +81,19 @@ def test_a_position_of_the_last_map_sees_61_x_61_pixels():
     (gradient,) = torch.autograd.grad(features[0, :, 4, 4].sum(), x)
     rows, columns = gradient[0, 0].nonzero(as_tuple=True)
     assert (rows.unique().numel(), columns.unique().numel()) == (61, 61)
+
+
+@pytest.mark.parametrize("size", [(20, 33, 17), (24, 24, 30)])
+def test_scores_of_volumes_are_those_of_the_explicit_evaluation(size, dense_channels):
+    if dense_channels and min(size) < 24:
+        size = tuple(n + 8 for n in size)
+    critic = Critic(2, spatial_dims=3, width=2, dense_channels=dense_channels).double()
+    x = torch.rand(2, 2, *size, dtype=torch.float64)
+    features = last_map(critic.state_dict(), x, 0.2)
+    pooled = F.adaptive_avg_pool3d(features, 6).flatten(1) if dense_channels else features.mean((2, 3, 4))
+    torch.testing.assert_close(critic(x), critic.head[1:](pooled), rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match=r"needs images of shape \(N, 2, H, W, D\) with H, W and D at least"):
+        critic(x[..., :15])
 
 
 def test_channels_double_at_each_stride_of_one():
