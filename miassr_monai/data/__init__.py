@@ -14,6 +14,7 @@ from miassr_monai.data.scale_batch import (
 from miassr_monai.data.split import Subject, split_subjects
 from miassr_monai.data.subjects import check_disjoint, subject_of
 from miassr_monai.data.volume import load_volume, save_volume
+from miassr_monai.data.workers import start_worker
 from miassr_monai.volume_files import VolumeError, check_output
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "save_volume",
     "slices_collate",
     "split_subjects",
+    "start_worker",
     "subject_of",
     "volume_collate",
     "write_datalist",

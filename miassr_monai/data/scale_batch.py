@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 from monai.data import Dataset, list_data_collate
-from monai.utils import CommonKeys, ImageMetaKey
+from monai.utils import CommonKeys, ImageMetaKey, convert_to_tensor
 
 from miassr_monai.degradations import RandomDegradation, degraded_pair, parse_degradation
 from miassr_monai.geometry import Scale, nearest_fraction, scale_per_axis
@@ -73,6 +73,7 @@ class RandomScaleCollate:
         collated = list_data_collate(batch)
         collated["scale"] = scale = self.draw_scale()
         keys = [key for key in (CommonKeys.IMAGE, CommonKeys.LABEL) if key in collated]
+        collated.update({key: convert_to_tensor(collated[key], track_meta=False) for key in keys})
         if self.input_size is not None:
             collated.update(zip(keys, self.crop([collated[key] for key in keys], scale, self.input_size), strict=True))
         if self.degradation is not None:

@@ -46,10 +46,10 @@ class RandSlicePlane(RandomizableTransform):
         """
         if randomize:
             self.randomize()
+        spacing = img.pixdim if isinstance(img, MetaTensor) else torch.ones(3)
         img = convert_to_tensor(img, track_meta=get_track_meta())
         if img.ndim != 4:
             raise ValueError(f"choosing a plane needs a 3-D image (C, H, W, D), got {tuple(img.shape)}.")
-        spacing = img.pixdim if isinstance(img, MetaTensor) else torch.ones(3)
         if not self._do_transform or spacing.max() > (1 + self.tolerance) * spacing.min():
             return img
         order = [axis for axis in range(3) if axis != self.axis] + [self.axis]
