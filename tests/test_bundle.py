@@ -88,7 +88,8 @@ def refused(*args, **kwargs):
 
 def logged(output_dir):
     """The metrics of a run's log."""
-    return pd.read_csv(output_dir / "log.csv").drop(columns="time")
+    log = pd.read_csv(output_dir / "log.csv").drop(columns="time")
+    return log[log["metric"] != "training_seconds"].reset_index(drop=True)
 
 
 def final_losses(output_dir):

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 
 import miassr_monai
-from miassr_monai.cli import completion, datalist, evaluate, info, upscale
+from miassr_monai.cli import compare, completion, datalist, evaluate, info, upscale
 from miassr_monai.cli.arguments import one_line
 
 __all__ = ["main", "make_parser"]
@@ -21,6 +21,7 @@ EPILOG = """examples:
   miassr upscale folder_of_volumes folder_of_results --scale 2 --report report.json
   miassr upscale folder_of_volumes folder_of_results --scale 2x2x3 --skip-existing
   miassr evaluate folder_of_volumes folder_of_report --model mine=model.pt
+  miassr compare data_set folder_of_comparison --plan trunks
   miassr datalist oasis folder_of_disc1
 
 exit codes: 0 done, 1 unexpected error, 2 bad input or arguments, 130 interrupted
@@ -37,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"miassr {miassr_monai.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (upscale, evaluate, datalist, info, completion):
+    for command in (upscale, evaluate, compare, datalist, info, completion):
         command.add_parser(commands)
     return parser
 

@@ -19,7 +19,8 @@ class StageLog:
     """Hand the metrics of one of several training stages to the logs that the stages share.
 
     At iterations these are all scalars of the trainer's output and the learning rates, at epochs how many steps were
-    discarded and, after a validation, the validator's metrics.
+    discarded, the time of all steps, where :class:`StageTimeLimit` tells it, and, after a validation, the validator's
+    metrics.
 
     Args:
         stage: name of the stage.
@@ -52,7 +53,8 @@ class StageLog:
         if idist.get_rank() == 0:
             engine.add_event_handler(Events.STARTED, self.start)
             engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self.log_iteration)
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self.log_epoch)
+            # An epoch that ends before its time, too.
+            engine.add_event_handler(Events.EPOCH_COMPLETED | Events.TERMINATE, self.log_epoch)
 
     def start(self, engine: Engine) -> None:
         """Tell MLflow how long the stage is."""
@@ -74,6 +76,8 @@ class StageLog:
         validated = self.validator is not None and self.validator.state.epoch == engine.state.epoch
         metrics = dict(self.validator.state.metrics) if validated else {}
         metrics["discarded_steps"] = getattr(engine.state, "discarded", 0)
+        if hasattr(engine.state, "training_seconds"):
+            metrics["training_seconds"] = engine.state.training_seconds
         self.log(engine, metrics, engine.state.epoch)
         if validated and self.mlflow is not None and self.panel_path is not None:
             self.mlflow.log_file(self.panel_path, f"{self.stage}/epoch_{engine.state.epoch:04d}")

@@ -16,7 +16,7 @@ class StageTimeLimit:
 
     Time counts from asking for a batch to the end of its step; validations and checkpoints are free. With its state in
     the :class:`ResumableCheckpoint` it is that of all runs of a stage that was resumed, unlike that of Ignite's
-    ``TimeLimit``.
+    ``TimeLimit``. ``engine.state.training_seconds`` tells it.
 
     Args:
         minutes: the limit; ``None`` for none.
@@ -39,6 +39,7 @@ class StageTimeLimit:
     def count(self, engine: Engine) -> None:
         """A step is done: end the stage if it was the last that there is time for."""
         self.seconds += time.monotonic() - self.start
+        engine.state.training_seconds = self.seconds
         # All processes of a training end at the same step.
         if self.minutes is not None and idist.broadcast(self.seconds, src=0) >= 60 * self.minutes:
             engine.terminate()

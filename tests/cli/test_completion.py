@@ -26,7 +26,7 @@ def test_the_script_names_every_command_and_option(capsys, shell):
 @pytest.mark.parametrize(
     "line, found",
     [
-        ("miassr ", "upscale evaluate datalist info completion"),
+        ("miassr ", "upscale evaluate compare datalist info completion"),
         ("miassr ev", "evaluate"),
         ("miassr upscale --sc", "--scale"),
         ("miassr upscale in.nii.gz out.nii.gz --de", "--degradation --device"),

@@ -30,7 +30,7 @@ class Notes:
         self.files.append((path, folder))
 
 
-def train(stage, *, decollate=False, validations=(1, 3), **options):
+def train(stage, *, decollate=False, validations=(1, 3), handlers=(), **options):
     """Train a stage with logs; what these are told, and the losses."""
     network = torch.nn.Linear(2, 1)
     validator = SimpleNamespace(state=SimpleNamespace(epoch=0, metrics={}))
@@ -55,6 +55,8 @@ def train(stage, *, decollate=False, validations=(1, 3), **options):
     )
     if stage == "gan":
         trainer.d_optimizer = torch.optim.SGD(network.parameters(), lr=0.25)
+    for event, handler in handlers:
+        trainer.add_event_handler(event, handler)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, note)
     trainer.add_event_handler(Events.EPOCH_COMPLETED, validate)
     StageLog(stage, csv, mlflow, validator=validator, panel_path="panel.png", **options).attach(trainer)
@@ -78,6 +80,21 @@ def test_losses_and_rates_are_logged_at_the_interval_and_validations_at_epochs(d
     at = [3, 1, 6, 2, 9, 12, 3]
     prefixed = [{f"warmup/{name}": value for name, value in metrics.items()} for metrics in expected]
     assert mlflow.rows == list(zip(at, prefixed, strict=True))
+
+
+def test_an_epoch_that_ends_before_its_time_is_logged_and_so_is_the_time():
+    def spend(engine):
+        engine.state.training_seconds = 2.0 * engine.state.iteration
+
+    handlers = [
+        (Events.ITERATION_COMPLETED, spend),
+        (Events.ITERATION_COMPLETED(once=6), lambda engine: engine.terminate()),
+    ]
+    csv, _, _ = train("warmup", handlers=handlers, interval=100)
+    assert csv.rows == [
+        ("warmup", 1, 4, {"psnr": 21.0, "discarded_steps": 3, "training_seconds": 8.0}),
+        ("warmup", 2, 6, {"discarded_steps": 3, "training_seconds": 12.0}),
+    ]
 
 
 def test_the_critic_s_learning_rate_is_logged_where_there_is_a_critic():

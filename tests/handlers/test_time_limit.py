@@ -27,6 +27,7 @@ def train(clock, limit, epochs=3):
     engine.add_event_handler(Events.GET_BATCH_COMPLETED, lambda: pass_time(1.0))
     engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: pass_time(1000.0))
     engine.run(range(4), max_epochs=epochs)
+    assert engine.state.training_seconds == limit.seconds
     return engine.state.iteration
 
 
