@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +14,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from monai.bundle import ConfigParser, ConfigWorkflow
+from processes import MonaiBundle
 
 from miassr_monai.losses import (
     RelativisticAverageGANLoss,
@@ -63,25 +61,24 @@ def dataset_dir(tmp_path_factory):
     return folder
 
 
-def command(run_id, config_files, cwd=BUNDLE, **overrides):
+def start(run_id, config_files, cwd=BUNDLE, **overrides):
+    """``python -m monai.bundle run`` in a process of its own."""
     files = config_files if isinstance(config_files, str) else json.dumps(config_files)
-    arguments = [item for key, value in overrides.items() for item in (f"--{key}", str(value))]
-    return {
-        "args": [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", files, *arguments],
-        "cwd": cwd,
-        "env": {**os.environ, "OMP_NUM_THREADS": "1"},
-    }
+    options = [item for key, value in overrides.items() for item in (f"--{key}", value)]
+    process = MonaiBundle(["run", run_id, "--config_file", files, *options], cwd)
+    process.start()
+    return process
 
 
 def run(*args, **kwargs):
-    done = subprocess.run(**command(*args, **kwargs), capture_output=True, text=True)
+    done = start(*args, **kwargs).done()
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
 def refused(*args, **kwargs):
     """The last line of a run that fails."""
-    done = subprocess.run(**command(*args, **kwargs), capture_output=True, text=True)
+    done = start(*args, **kwargs).done()
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stdout + done.stderr
     return done.stderr.splitlines()[-1]
 
@@ -110,12 +107,12 @@ def trained(dataset_dir, tmp_path_factory):
 @pytest.mark.parametrize("stage", ["warmup", "gan"])
 def test_run_that_was_killed_and_resumed_equals_one_that_was_not(stage, trained, dataset_dir, tmp_path):
     overrides = {"dataset_dir": dataset_dir, "output_dir": tmp_path, "log_interval": 1, **TINY}
-    process = subprocess.Popen(**command("training", "configs/train.json", **overrides), stderr=subprocess.DEVNULL)
+    process = start("training", "configs/train.json", **overrides)
     while not (tmp_path / f"{stage}_checkpoint.pt").is_file():
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait() == 128 + signal.SIGTERM
+    process.terminate()
+    assert process.done().returncode == 128 + signal.SIGTERM
     run("training", "configs/train.json", resume=True, **overrides)
 
     assert final_losses(tmp_path) == final_losses(trained)
@@ -219,12 +216,12 @@ def test_evaluation_goes_on_where_it_was_killed_and_reports_every_slice(trained,
         "output_dir": tmp_path,
         "methods": f"{{'bicubic': 'bicubic', 'first': '{trained / 'model.pt'}', 'model': '@ckpt_path'}}",
     }
-    process = subprocess.Popen(**command("evaluating", "configs/evaluate.json", **overrides), stderr=subprocess.DEVNULL)
+    process = start("evaluating", "configs/evaluate.json", **overrides)
     while len(list(tmp_path.glob("parts/*/[!.]*.pt"))) < 2:
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    assert process.done().returncode == -signal.SIGKILL
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("parts/*/[!.]*.pt")}
     assert 2 <= len(kept) < 18 and not (tmp_path / "report.csv").exists()
     printed = run("evaluating", "configs/evaluate.json", **overrides)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow, create_workflow, load
+from processes import MonaiBundle
 from torch.utils.data import DataLoader
 
 from miassr_monai.geometry import parse_scale
@@ -143,21 +144,30 @@ FAIL = {
 OURS = "'two' is not a scale: give a number, such as 2.5, or one for each axis, such as 1x2."
 
 
+def run_forked(arguments):
+    process = MonaiBundle(arguments, ".")
+    process.start()
+    return process.done()
+
+
+def run_anew(arguments):
+    return subprocess.run([sys.executable, "-m", "monai.bundle", *arguments], capture_output=True, text=True)
+
+
 @pytest.mark.parametrize(
-    ("run", "code", "last", "traceback"),
+    ("monai_bundle", "run", "code", "last", "traceback"),
     [
-        ("$@ours", 1, f"error: {OURS}", False),
-        ("$@transform('nowhere.nii')", 1, "error: there is no file or folder nowhere.nii: check the path.", False),
-        ("$@bug", 1, "error: list index out of range", True),
-        ("$@interrupt", -2, "error: interrupted.", False),
-        ("$@exit", 143, None, False),
+        (run_forked, "$@ours", 1, f"error: {OURS}", False),
+        (run_forked, "$@transform('nowhere.nii')", 1, "error: there is no file or folder nowhere.nii: check the path.", False),
+        (run_forked, "$@bug", 1, "error: list index out of range", True),
+        (run_anew, "$@interrupt", -2, "error: interrupted.", False),
+        (run_forked, "$@exit", 143, None, False),
     ],
 )
-def test_on_the_command_line_the_last_line_says_what_is_wrong(files, run, code, last, traceback):
+def test_on_the_command_line_the_last_line_says_what_is_wrong(files, monai_bundle, run, code, last, traceback):
     imports = [*TRAIN["imports"], "$import signal", "$import sys"]
     Path(files[0]).write_text(json.dumps({**TRAIN, **FAIL, "imports": imports, "run": [run]}))
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", files[0]]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = monai_bundle(["run", "--config_file", files[0]])
     assert done.returncode == code
     assert ("Traceback" in done.stderr) == traceback
     assert last is None or done.stderr.splitlines()[-1] == last
