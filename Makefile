@@ -52,8 +52,9 @@ quickstart: install
 	@echo "  volume   $$(ls $(OUTPUT)/*_x2.5.nii.gz)"
 	@echo "  MLflow   $(BIN)/mlflow ui --backend-store-uri sqlite:///$(OUTPUT)/mlruns.db"
 
+# A file of tests shares what it trained, so it stays in one process.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

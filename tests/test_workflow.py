@@ -141,6 +141,7 @@ FAIL = {
     "interrupt": "$signal.raise_signal(signal.SIGINT)",
     "exit": "$sys.exit(143)",
 }
+MISSING = "error: there is no file or folder nowhere.nii: check the path."
 OURS = "'two' is not a scale: give a number, such as 2.5, or one for each axis, such as 1x2."
 
 
@@ -158,7 +159,7 @@ def run_anew(arguments):
     ("monai_bundle", "run", "code", "last", "traceback"),
     [
         (run_forked, "$@ours", 1, f"error: {OURS}", False),
-        (run_forked, "$@transform('nowhere.nii')", 1, "error: there is no file or folder nowhere.nii: check the path.", False),
+        (run_forked, "$@transform('nowhere.nii')", 1, MISSING, False),
         (run_forked, "$@bug", 1, "error: list index out of range", True),
         (run_anew, "$@interrupt", -2, "error: interrupted.", False),
         (run_forked, "$@exit", 143, None, False),

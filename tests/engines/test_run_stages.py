@@ -1,12 +1,11 @@
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
 from ignite.engine import Events
 from monai.engines import SupervisedTrainer
+from processes import FORKSERVER
 
 from miassr_monai.engines import run_stages
 from miassr_monai.handlers import WeightsSaver
@@ -131,11 +130,14 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path):
     assert saved(tmp_path / "model.pt") == 12
 
 
+def terminate_itself(path):
+    training = Training(path)
+    training.at(0, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    training.run()
+
+
 def test_a_process_that_is_terminated_has_the_exit_code_that_shells_expect(tmp_path):
-    code = (
-        "import os, signal, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
-        "from test_run_stages import Training; training = Training(Path(sys.argv[2]))\n"
-        "training.at(0, 1, lambda: os.kill(os.getpid(), signal.SIGTERM)); training.run()"
-    )
-    done = subprocess.run([sys.executable, "-c", code, os.path.dirname(__file__), tmp_path / "model.pt"])
-    assert done.returncode == 143 and saved(tmp_path / "model.pt") == 1
+    process = FORKSERVER.Process(target=terminate_itself, args=(tmp_path / "model.pt",))
+    process.start()
+    process.join()
+    assert process.exitcode == 143 and saved(tmp_path / "model.pt") == 1

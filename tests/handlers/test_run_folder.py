@@ -2,14 +2,14 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
 from ignite.engine import Engine
 from monai.bundle import ConfigWorkflow
+from processes import FORKSERVER
 
 from miassr_monai.handlers import RunFolder, run_folder
 
@@ -103,57 +103,42 @@ def test_the_configuration_of_a_workflow_is_written_at_the_first_step(folder):
     assert (folder / "previous_1" / "config.json").read_text() == "old config.json"
 
 
-HOLD = "import sys, time; from miassr_monai.handlers import RunFolder; f = RunFolder(sys.argv[1]); f.claim(); print(1)"
-
-
-@pytest.fixture
-def other_run(tmp_path):
-    """A run of another process that holds a folder."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"{HOLD}; sys.stdout.flush(); time.sleep(60)", tmp_path], stdout=subprocess.PIPE
-    )
-    process.stdout.readline()
-    yield process
-    process.kill()
-    process.wait()
-
-
-def test_a_folder_in_use_is_refused_by_the_name_of_the_process_until_that_is_killed(tmp_path, other_run):
-    with pytest.raises(RuntimeError) as caught:
-        RunFolder(tmp_path).claim()
-    (line,) = str(caught.value).splitlines()
-    assert line.startswith(f"{tmp_path} is in use by process {other_run.pid} on {socket.gethostname()} (since 2")
-    assert line.endswith("wait for it, stop it, or give another output_dir.")
-    other_run.kill()
-    other_run.wait()
-    RunFolder(tmp_path).claim()
-    assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
-
-
-def hold_and_fork(path, pids):
+def hold(path, pids):
+    """Claim a folder, and sleep beside a worker that does."""
     handler = RunFolder(path)
     handler.claim()
     worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     worker.start()
-    pids.put((os.getpid(), worker.pid))
+    pids.put(worker.pid)
     worker.join()
 
 
-def test_the_workers_of_a_run_that_was_killed_do_not_hold_its_folder(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    pids = context.Queue()
-    process = context.Process(target=hold_and_fork, args=(tmp_path, pids))
+@pytest.fixture
+def other_run(tmp_path):
+    """A run of another process that holds a folder, and its worker."""
+    pids = FORKSERVER.Queue()
+    process = FORKSERVER.Process(target=hold, args=(tmp_path, pids))
     process.start()
-    _, worker = pids.get()
-    with pytest.raises(RuntimeError, match="is in use by"):
-        RunFolder(tmp_path).claim()
+    worker = pids.get()
+    yield process, worker
     process.kill()
     process.join()
-    try:
-        os.kill(worker, 0)
+    os.kill(worker, signal.SIGKILL)
+
+
+def test_a_folder_in_use_is_refused_by_the_name_of_the_process_until_that_is_killed(tmp_path, other_run):
+    process, worker = other_run
+    with pytest.raises(RuntimeError) as caught:
         RunFolder(tmp_path).claim()
-    finally:
-        os.kill(worker, 9)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{tmp_path} is in use by process {process.pid} on {socket.gethostname()} (since 2")
+    assert line.endswith("wait for it, stop it, or give another output_dir.")
+    process.kill()
+    process.join()
+    # Its worker, which lives on, does not hold the folder.
+    os.kill(worker, 0)
+    RunFolder(tmp_path).claim()
+    assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
 
 
 def test_a_disk_without_locks_is_used_with_a_warning(tmp_path, monkeypatch, caplog):
