@@ -28,6 +28,7 @@ def check(name="train", **values):
         "train,release,gan",
         "train,train_arssr",
         "train,train_arssr,blind,gan",
+        "train,train_arssr,blind,release_volume",
         "evaluate",
         "inference",
     ]

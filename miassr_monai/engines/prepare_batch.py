@@ -27,8 +27,8 @@ class DegradeBatch:
             for each axis; or several by name, of which the batch's ``degradation`` is taken; or a
             :class:`RandomDegradation`, which may change the HR images and so the target: what it has drawn is put into
             the batch.
-        samples: how many samples of each target are wanted, drawn at random with torch's generator, none of them twice;
-            all, in their places, unless given. The network is told which as ``samples``, see
+        samples: how many samples of the targets are wanted, drawn at random with torch's generator, none of them twice
+            and the same of each; all, in their places, unless given. The network is told which as ``samples``, see
             :meth:`miassr_monai.networks.VolumeGenerator.forward`.
 
     Raises:
@@ -66,7 +66,6 @@ class DegradeBatch:
         wanted: dict[str, Any] = {"scale": batchdata["scale"]}
         if self.samples is not None:
             flat = label.flatten(2)
-            samples = torch.rand(len(flat), flat.size(2), device=flat.device).argsort(1)[:, : self.samples]
-            label = flat.gather(2, samples.unsqueeze(1).expand(-1, flat.size(1), -1))
-            wanted["samples"] = samples
+            samples = torch.randperm(flat.size(2), device=flat.device)[: self.samples]
+            label, wanted["samples"] = flat[..., samples], samples.expand(len(flat), -1)
         return image, label, (), wanted

@@ -171,7 +171,7 @@ def test_some_samples_of_each_target_are_drawn_and_told(samples):
         for place, values in zip(drawn.tolist(), target.T, strict=True):
             i, j, k = place // 120, place // 12 % 10, place % 12
             assert torch.equal(values, image[:, i, j, k])
-    assert not torch.equal(*kwargs["samples"]) and kwargs["scale"] == 2.5
+    assert kwargs["samples"].max() > 700 and kwargs["scale"] == 2.5
 
 
 def test_a_target_without_samples_is_refused():
