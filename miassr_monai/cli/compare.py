@@ -72,7 +72,6 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--jobs is {args.jobs}: a whole number from 1 is accepted.")
     given = {
         "section": args.section,
-        "dataset_dir": str(args.data.absolute()),
         "inception_path": args.inception,
         "amp": args.amp or None,
         **dict(args.settings),
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     check_data(plan, args.data, args.section)
     check_plan(plan)
     options = {key: value for key in MACHINE if (value := getattr(args, key)) is not None}
-    options["tracking_uri"] = tracking_uri(args.output)
+    options |= {"dataset_dir": str(args.data.absolute()), "tracking_uri": tracking_uri(args.output)}
     folder = args.output.absolute()
     trainings = [Training(name, folder / name, *plan.overlays(name), options) for name in plan.networks]
     for training in trainings:
@@ -92,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     trained = {training.name: training.weights for training in trainings if training.name not in failed}
     if not trained:
         raise ValueError("no network could be trained, see above.")
-    if evaluate(plan, folder, trained, args.device):
+    if evaluate(plan, folder, trained, {key: options[key] for key in ("dataset_dir", "device") if key in options}):
         return 2
     sum_up(plan, folder, trained, args.device)
     for name, wrong in failed.items():
@@ -117,7 +116,7 @@ def tracking_uri(folder: Path) -> str:
     return path_to_sqlite_uri(folder.absolute() / "mlruns.db")
 
 
-def evaluate(plan: Plan, folder: Path, weights: dict[str, Path], device: str | None) -> int:
+def evaluate(plan: Plan, folder: Path, weights: dict[str, Path], options: dict[str, str]) -> int:
     """Run the bundle's evaluation of the networks; its exit code."""
     from miassr_monai.comparison.training import bundle_command
     from miassr_monai.files import whole_file
@@ -127,8 +126,8 @@ def evaluate(plan: Plan, folder: Path, weights: dict[str, Path], device: str | N
     methods = {"bicubic": "bicubic", **{name: str(path) for name, path in weights.items()}}
     with whole_file(overlay) as partial:
         partial.write_text(json.dumps({**settings, "methods": methods}, indent=4) + "\n", encoding="utf-8")
-    options = {"output_dir": str(folder), **({} if device is None else {"device": device})}
-    return subprocess.run(bundle_command("evaluating", [*files, str(overlay)], options)).returncode
+    command = bundle_command("evaluating", [*files, str(overlay)], {**options, "output_dir": str(folder)})
+    return subprocess.run(command).returncode
 
 
 def sum_up(plan: Plan, folder: Path, weights: dict[str, Path], device: str | None) -> None:

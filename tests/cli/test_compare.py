@@ -78,22 +78,22 @@ def test_networks_are_trained_evaluated_and_summed_up(folder, data, asked, capsy
     options = "--jobs 3 --num-workers 2 --amp --section validation --set seed=7 slice_step=4 degradations=['psf']"
     assert run(*options.split()) == 0
     first, second = asked.trainings
-    shared = {"gan_epochs": 0, "perceptual_weight": 0, "seed": 7, "amp": True, "dataset_dir": str(data)}
+    shared = {"gan_epochs": 0, "perceptual_weight": 0, "seed": 7, "amp": True}
     assert (first.name, first.folder, first.settings) == ("a", folder / "out" / "a", {**shared, "depth": 2})
     assert second.settings == shared and second.files[-1].endswith("configs/r3gan.json")
     uri = f"sqlite:///{folder}/out/mlruns.db"
-    assert first.options == second.options == {"device": "cpu", "num_workers": 2, "tracking_uri": uri}
+    machine = {"device": "cpu", "dataset_dir": str(data)}
+    assert first.options == second.options == {**machine, "num_workers": 2, "tracking_uri": uri}
     assert asked.jobs == 3
     assert asked.overlay == {
         "section": "validation",
-        "dataset_dir": str(data),
         "amp": True,
         "slice_step": 4,
         "degradations": ["psf"],
         "methods": {"bicubic": "bicubic", "a": f"{first.weights}", "b": f"{second.weights}"},
     }
     config = str(default_bundle() / "configs/evaluate.json")
-    assert asked.evaluation == ("evaluating", [config], {"output_dir": f"{folder}/out", "device": "cpu"})
+    assert asked.evaluation == ("evaluating", [config], {**machine, "output_dir": f"{folder}/out"})
     table = pd.read_csv(folder / "out/comparison.csv").set_index("network")
     assert table["psnr"].to_dict() == {"bicubic": 30.0, "a": 31.0, "b": 32.0}
     assert table.loc["a", ["steps", "minutes"]].tolist() == [6, 1.5]
