@@ -10,10 +10,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["INTERPOLATIONS", "METADATA", "WEIGHTS", "built_in_models", "default_bundle", "file_hash", "find_model"]
+__all__ = [
+    "INTERPOLATIONS",
+    "METADATA",
+    "UNTRAINED",
+    "WEIGHTS",
+    "built_in_models",
+    "default_bundle",
+    "file_hash",
+    "find_model",
+]
 
-# Models without weights.
+# Models without weights: interpolation, and a network that is yet to learn from a scan.
 INTERPOLATIONS = ("bicubic", "linear")
+UNTRAINED = "none"
 WEIGHTS = Path("models") / "model.pt"
 METADATA = Path("configs") / "metadata.json"
 

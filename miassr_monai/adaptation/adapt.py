@@ -19,7 +19,7 @@ from monai.transforms import Compose, RandFlip, RandRotate90, RandSpatialCrop
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from miassr_monai.adaptation.slice_pairs import SlicePairs
+from miassr_monai.adaptation.slice_pairs import Degrade, SlicePairs, noise_level, split_slices
 from miassr_monai.handlers import DiscardLoss, StageTimeLimit
 from miassr_monai.inferers import SuperResolutionInferer
 
@@ -105,11 +105,12 @@ class BestWeights:
 
 def adapt(
     network: nn.Module,
-    training: torch.Tensor,
-    held_out: torch.Tensor,
-    pairs: SlicePairs,
-    settings: Adaptation,
+    slices: torch.Tensor,
+    degradation: Degrade,
     *,
+    spacing: float,
+    fine: float = 1.0,
+    settings: Adaptation,
     amp: bool = False,
     progress: Callable[..., Any] | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
@@ -117,8 +118,8 @@ def adapt(
 
     Args:
         network: for slices, with a scale for each axis; it stays as it is.
-        training, held_out: slices ``(N, C, h, w)`` in [0, 1], see :func:`split_slices`.
-        pairs: makes coarse images of slices.
+        slices: of the scan, ``(N, C, h, w)`` in [0, 1].
+        degradation, spacing, fine: what slices see, and distances in pixels, see :class:`SlicePairs`.
         settings: how much.
         amp: train in bfloat16.
         progress: shows the progress, such as ``tqdm``; called on an iterable with ``total``.
@@ -126,9 +127,15 @@ def adapt(
     Returns:
         The network with the weights that do best on the held-out slices, which may be those that it had, on its device;
         and what was done: ``steps``, ``seconds``, ``held_out`` (slices), ``psnr_before`` and ``psnr_after`` (dB, of
-        these), ``noise``, and whether the weights were ``used``.
+        these), ``noise`` (standard deviation), and whether the new weights are ``used``.
+
+    Raises:
+        ValueError: when there are too few slices.
     """
     start = time.perf_counter()
+    training, held_out = split_slices(slices)
+    noise = noise_level(slices)
+    pairs = SlicePairs(degradation, spacing=spacing, fine=fine, noise=noise, seed=settings.seed)
     device = next(network.parameters()).device
     adapted = copy.deepcopy(network)
     average = EMAHandler(adapted, MOMENTUM)
@@ -149,6 +156,7 @@ def adapt(
         "held_out": len(held_out),
         "psnr_before": before,
         "psnr_after": after,
+        "noise": noise,
         "used": after > before,
     }
 
@@ -162,10 +170,10 @@ def make_evaluator(
     amp: bool,
 ) -> SupervisedEvaluator:
     """Evaluator of slices made coarse along either axis."""
-    both = [{"image": image} for image in (*slices, *slices.transpose(-1, -2))]
+    both: Any = [{"image": image} for image in (*slices, *slices.transpose(-1, -2))]
     evaluator = SupervisedEvaluator(
         device=device,
-        val_data_loader=DataLoader(both, batch_size=1, collate_fn=list_data_collate),
+        val_data_loader=DataLoader(both, collate_fn=list_data_collate, generator=torch.Generator()),
         network=network,
         prepare_batch=pairs,
         inferer=SuperResolutionInferer(amp=amp),
@@ -189,7 +197,8 @@ def make_trainer(
     patches = Patches(slices, settings.patch_size, settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
     sampler = RandomSampler(patches, True, settings.steps * settings.batch_size, generator=generator)
-    loader: Any = DataLoader(patches, settings.batch_size, sampler=sampler, collate_fn=list_data_collate)
+    batches: Any = {"batch_size": settings.batch_size, "collate_fn": list_data_collate, "generator": generator}
+    loader: Any = DataLoader(patches, sampler=sampler, **batches)
     limit = StageTimeLimit(settings.minutes)
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
 
@@ -197,6 +206,7 @@ def make_trainer(
         part = min(1.0, max((step + 1) / settings.steps, limit.seconds / 60 / settings.minutes))
         return min(part / WARM_UP, 0.5 + 0.5 * math.cos(math.pi * (part - WARM_UP) / (1 - WARM_UP)))
 
+    schedule: Any = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     return SupervisedTrainer(
         device=device,
         max_epochs=1,
@@ -208,7 +218,7 @@ def make_trainer(
         prepare_batch=pairs,
         inferer=SuperResolutionInferer(settings.batch_size, amp=amp),
         train_handlers=[
-            LrScheduleHandler(torch.optim.lr_scheduler.LambdaLR(optimizer, rate), print_lr=False, epoch_level=False),
+            LrScheduleHandler(schedule, print_lr=False, epoch_level=False),
             DiscardLoss(),
             limit,
         ],

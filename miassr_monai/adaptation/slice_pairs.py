@@ -76,10 +76,10 @@ def noise_level(slices: torch.Tensor) -> float:
     The median over the foreground of the absolute Haar coefficients (Donoho & Johnstone, Biometrika 1994), which edges,
     being few, hardly change.
     """
-    blocks = slices[..., : slices.size(-2) // 2 * 2, : slices.size(-1) // 2 * 2].unflatten(-2, (-1, 2)).unflatten(-1, (-1, 2))
-    top, bottom = blocks.unbind(-3)
-    detail = (top[..., 0] - top[..., 1] - bottom[..., 0] + bottom[..., 1]) / 2
-    inside = foreground_mask(slices)[..., 1::2, 1::2][..., : detail.size(-2), : detail.size(-1)].expand_as(detail)
+    height, width = (size // 2 * 2 for size in slices.shape[2:])
+    rows = slices[..., 0:height:2, :width] - slices[..., 1:height:2, :width]
+    detail = (rows[..., 0::2] - rows[..., 1::2]) / 2
+    inside = foreground_mask(slices)[..., 1:height:2, 1:width:2].expand_as(detail)
     return detail[inside].abs().median().item() / MEDIAN_PER_SIGMA if inside.any() else 0.0
 
 

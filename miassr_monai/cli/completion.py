@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from miassr_monai.bundle import INTERPOLATIONS, built_in_models
+from miassr_monai.bundle import INTERPOLATIONS, UNTRAINED, built_in_models
 
 __all__ = ["add_parser"]
 
@@ -67,5 +67,5 @@ def run(args: argparse.Namespace, commands: argparse._SubParsersAction) -> int:
 def values_of(action: argparse.Action) -> list[str]:
     """The words that an argument can be."""
     if action.dest == "model" and action.metavar == "PATH":
-        return [*built_in_models(), *INTERPOLATIONS]
+        return [*built_in_models(), *INTERPOLATIONS, UNTRAINED]
     return [str(choice) for choice in action.choices or ()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from miassr_monai.bundle import INTERPOLATIONS, built_in_models, file_hash, find_model
+from miassr_monai.bundle import INTERPOLATIONS, UNTRAINED, built_in_models, file_hash, find_model
 
 __all__ = ["add_parser"]
 
@@ -23,6 +23,9 @@ def run(args: argparse.Namespace) -> int:
     """``miassr info``: what the model is and what it was made for."""
     if args.model in INTERPOLATIONS:
         print(f"{args.model} interpolation, which has no weights and is for any scale, spacing and modality")
+        return 0
+    if args.model == UNTRAINED:
+        print("a small network without weights, which a scan teaches: miassr upscale --model none --adapt")
         return 0
     path, metadata = find_model(args.model)
     from miassr_monai.networks import load_network

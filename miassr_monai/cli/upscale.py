@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miassr_monai.bundle import INTERPOLATIONS, find_model
+from miassr_monai.bundle import INTERPOLATIONS, UNTRAINED, find_model
 from miassr_monai.cli.arguments import file_path, number, number_per_axis, one_line
 from miassr_monai.cli.jobs import Job, check_jobs, find_jobs, reports_so_far
+from miassr_monai.files import save_atomically
 from miassr_monai.volume_files import DTYPES
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--consistency", choices=("report", "project", "off"), default="report", help="'project' corrects the output"
     )
+    parser.add_argument(
+        "--adapt", action="store_true", help="teach a copy of the model this scan first, for a scale across its slices"
+    )
+    parser.add_argument("--adapt-minutes", type=number, default=5.0, metavar="M", help="at most; default: 5")
+    parser.add_argument("--save-model", type=file_path, metavar="FILE", help="keep the weights that --adapt makes")
     parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0; default: a GPU if there is one")
     parser.add_argument("--amp", action="store_true", help="run the network in bfloat16")
     parser.add_argument("--tile-size", type=int, default=512, metavar="N", help="LR pixels; less needs less memory")
@@ -88,10 +94,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """``miassr upscale``: super-resolve one volume, or each volume of a folder."""
     jobs, many = find_jobs(args.input, args.output)
+    if args.save_model is not None and (many or not args.adapt):
+        raise ValueError("--save-model keeps what --adapt makes of one scan: give --adapt, and no folder of volumes.")
     check_jobs(
         jobs,
-        others=[path for path in (args.report, args.preview) if path is not None],
-        weights=None if args.model in INTERPOLATIONS else find_model(args.model)[0],
+        others=[path for path in (args.report, args.preview, args.save_model) if path is not None],
+        weights=None if args.model in (*INTERPOLATIONS, UNTRAINED) else find_model(args.model)[0],
         folder=args.output if many else None,
         overwrite=args.overwrite,
         skip_existing=args.skip_existing,
@@ -153,6 +161,7 @@ def make_predictor(args: argparse.Namespace) -> Predictor:
     """The predictor that the arguments ask for."""
     from tqdm import tqdm
 
+    from miassr_monai.adaptation import Adaptation
     from miassr_monai.prediction import Predictor
 
     return Predictor(
@@ -166,6 +175,7 @@ def make_predictor(args: argparse.Namespace) -> Predictor:
         slice_profile=args.slice_profile,
         tile_size=args.tile_size,
         consistency=None if args.consistency == "off" else args.consistency,
+        adapt=args.adapt and Adaptation(minutes=args.adapt_minutes),
         dtype=args.dtype or "float32",
         progress=partial(tqdm, unit="slice", leave=False, disable=args.quiet or not sys.stderr.isatty()),
     )
@@ -186,6 +196,8 @@ def upscale_volume(job: Job, predictor: Predictor, args: argparse.Namespace, pre
         except ValueError as error:
             raise ValueError(f"{job.source}: {error}") from error
     save_volume(job.target, fine, args.overwrite)
+    if args.save_model is not None and predictor.adapted is not None:
+        save_atomically(predictor.adapted.state_dict(), args.save_model)
     # A warning names the file, whose folders are nobody else's business.
     found = [message.replace(str(job.source), job.input_file) for message in found]
     report = {"input_file": job.input_file, "output_file": job.output_file, **predictor.report, "warnings": found}

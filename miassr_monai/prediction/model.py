@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from miassr_monai.bundle import file_hash, find_model
-from miassr_monai.networks import Bicubic, Linear, load_network
+from miassr_monai.bundle import UNTRAINED, file_hash, find_model
+from miassr_monai.networks import EDSR, Bicubic, Linear, MetaSRGenerator, load_network
 
 __all__ = ["TrainedModel", "load_model", "load_models"]
 
@@ -51,8 +51,9 @@ def load_model(
 
     Args:
         source: bundle folder; weights file; ``"small"`` for the built-in weights of that name; ``"bicubic"`` or
-            ``"linear"`` for a baseline; a network; or ``None`` for the bundle that comes with this package. A network
-            is itself put there and set to evaluation.
+            ``"linear"`` for a baseline; ``"none"`` for a small network that is yet to be adapted to a scan; a network;
+            or ``None`` for the bundle that comes with this package. A network is itself put there and set to
+            evaluation.
         device: where to put it; the first GPU, or the CPU where there is none, unless given.
 
     Raises:
@@ -68,12 +69,22 @@ def load_model(
         raise ValueError(f"the device {str(device)!r} cannot be used here: give another, such as 'cpu'.") from error
     if isinstance(source, nn.Module):
         return TrainedModel(source.to(device).eval(), type(source).__name__)
+    if source == UNTRAINED:
+        return TrainedModel(untrained_network().to(device).eval(), UNTRAINED)
     if isinstance(source, str) and source in BASELINES:
         return TrainedModel(BASELINES[source](), source)
     path, metadata = find_model(source)
     network = load_network(path)
     name = metadata.get("name", path.name)
     return TrainedModel(network.to(device).eval(), name, path, file_hash(path), metadata)
+
+
+def untrained_network() -> MetaSRGenerator:
+    """A small network without weights, the same one each time, that starts as bicubic interpolation."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        trunk = EDSR(width=32, depth=8)
+        return MetaSRGenerator(trunk, hidden_channels=64, projection="center", anisotropic=True, skip="bicubic")
 
 
 def load_models(

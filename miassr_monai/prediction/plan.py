@@ -233,18 +233,24 @@ def within(value: float, low: float, high: float) -> bool:
     return low * (1 - TOLERANCE) <= value <= high * (1 + TOLERANCE)
 
 
-def warnings_of(image: MetaTensor, plan: Plan, model: TrainedModel, window: Sequence[float] | None) -> list[str]:
-    """What about an image and a plan is outside what the model was made for, in sentences."""
+def warnings_of(
+    image: MetaTensor, plan: Plan, model: TrainedModel, window: Sequence[float] | None, *, adapted: bool = False
+) -> list[str]:
+    """What about an image and a plan is outside what the model was made for, in sentences.
+
+    A model that is ``adapted`` to the image learns its modality and what is done across the slices.
+    """
     found: list[str] = []
     trained = model.trained_for
     low, high = trained.get("scales", (0.0, float("inf")))
-    outside = sorted({f for f in plan.factors if f > 1 and not within(f, low, high)})
+    axes = [axis for axis, f in enumerate(plan.factors) if f > 1 and not (adapted and axis == plan.slice_axis)]
+    outside = sorted({plan.factors[axis] for axis in axes if not within(plan.factors[axis], low, high)})
     if outside:
         found.append(
             f"the scale {outside[-1]:.4g} is outside the range that the model was trained for, {low:g} to {high:g}."
         )
     low, high = trained.get("spacing_mm", (0.0, float("inf")))
-    made = [step / f for step, f in zip(plan.spacing, plan.factors, strict=True) if f > 1]
+    made = [plan.spacing[axis] / plan.factors[axis] for axis in axes]
     if not all(within(step, low, high) for step in made):
         shown = " to ".join(dict.fromkeys(f"{step:.3g}" for step in (min(made), max(made))))
         found.append(f"the spacing made, {shown} mm, is outside that of the training images, {low:g} to {high:g} mm.")
@@ -252,7 +258,7 @@ def warnings_of(image: MetaTensor, plan: Plan, model: TrainedModel, window: Sequ
     by_intensity = modality is None and image.min().item() <= LOWEST_MR
     kind = "CT" if by_intensity else modality
     modalities = trained.get("modalities")
-    if modalities and kind not in (None, *modalities):
+    if modalities and not adapted and kind not in (None, *modalities):
         named = "CT, by its intensities," if by_intensity else kind
         found.append(f"the image is {named} and the model was trained on {' and '.join(modalities)}.")
     if kind == "CT" and window is None:

@@ -15,6 +15,8 @@ import torch
 from monai.data import MetaTensor
 from torch import nn
 
+from miassr_monai.adaptation import Adaptation, adapt
+from miassr_monai.bundle import UNTRAINED
 from miassr_monai.data import load_volume
 from miassr_monai.data.volume import cast_voxels
 from miassr_monai.degradations import parse_degradation
@@ -73,6 +75,11 @@ class Predictor:
         consistency: ``"report"`` measures how far the output, degraded again, is from the input, and how far it leaves
             the input's local range; ``"project"`` first corrects the output by iterated back-projection; ``None`` does
             neither.
+        adapt: teach a copy of the network the very scan before it super-resolves it: it learns from the scan's own
+            slices, made as coarse along one axis as the scan is across them. For a scale across slices that are fine in
+            their plane, by a network on slices that can do unequal scales. Weights that are not better on slices that
+            were held out are not used, which the report says. Unless ``consistency`` is ``None`` the output is
+            corrected. ``True``, or an :class:`Adaptation` that says for how long.
         dtype: of the result: ``"float32"``; an integer type such as ``"int16"``, for which it is rounded and clipped;
             or ``"input"``, the type of the input, where floating-point numbers are float32.
         strict: raise a ``ValueError`` where there would be a warning.
@@ -84,6 +91,7 @@ class Predictor:
 
     Attributes:
         model: the :class:`TrainedModel`.
+        adapted: the network that made the last result, with ``adapt``.
         report: of the last call, as JSON has it: geometry of input and output (spacings in mm, affines in the file's
             unit), intensities that were 0 and 1 for the network, model, versions, time, warnings, consistency.
 
@@ -109,6 +117,7 @@ class Predictor:
         slice_batch_size: int = 1,
         tile_size: int | None = 512,
         consistency: str | None = "report",
+        adapt: bool | Adaptation = False,
         dtype: str = "float32",
         strict: bool = False,
         progress: Callable[..., Any] | None = None,
@@ -132,6 +141,10 @@ class Predictor:
         known = parse_degradation(degradation or self.model.trained_for.get("consistency", "paper"))
         self.same_size = known.same_size
         self.degradation = known.in_window(window).noiseless
+        self.adaptation = Adaptation() if adapt is True else adapt or None
+        check_adaptation(self.model, self.adaptation)
+        self.adapted: nn.Module | None = None
+        self.amp, self.progress = amp, progress
         self.strict = strict
         parameter = next(self.model.network.parameters(), None)
         self.inferer = partial(
@@ -228,7 +241,7 @@ class Predictor:
             ranges=ranges,
             warnings=found,
             measured=measured,
-            corrected=self.consistency == "project",
+            corrected=self.corrects,
             seconds=time.perf_counter() - start,
         )
         return result
@@ -237,6 +250,11 @@ class Predictor:
     def spatial_dims(self) -> int:
         """What the network sees: 2 for slices, 3 for volumes."""
         return getattr(self.model.network, "spatial_dims", 2)
+
+    @property
+    def corrects(self) -> bool:
+        """Whether results are corrected to agree with their inputs."""
+        return self.consistency == "project" or (self.consistency is not None and self.adaptation is not None)
 
     @property
     def channels(self) -> int:
@@ -250,7 +268,8 @@ class Predictor:
         low, high = (value.item() for value in image.as_tensor().aminmax())
         if high - low > MAX_SPAN:
             raise ValueError(f"the intensities, {low:.3g} to {high:.3g}, are too large to compute with: divide them.")
-        found = [*warnings_of(image, plan, self.model, self.window), *check_memory(image.size(0), plan)]
+        found = warnings_of(image, plan, self.model, self.window, adapted=self.adaptation is not None)
+        found += check_memory(image.size(0), plan)
         if found and self.strict:
             raise ValueError(found[0])
         for message in found:
@@ -268,13 +287,17 @@ class Predictor:
         unit = torch.empty_like(volume)
         for channel, source, (low, high) in zip(unit, volume, ranges, strict=True):
             torch.sub(source, low, out=channel).div_(high - low)
-        fine = self.super_resolve(unit, plan)
+        measured: dict[str, Any] = {}
+        network = self.model.network
+        if self.adaptation is not None:
+            network, measured["adaptation"] = self.adapt_to(unit, plan, self.adaptation)
+            self.adapted = network
+        fine = self.super_resolve(unit, plan, network)
         again: dict[str, Any] = {"factors": plan.factors, "degradation": self.degradation}
         again["slice_axis"] = plan.slice_axis if plan.spatial_dims == 2 else None
         if plan.slices is not None:
             again["across"] = plan.slices.degradation
-        measured: dict[str, Any] = {}
-        if self.consistency == "project":
+        if self.corrects:
             fine = back_project(unit, fine, **again)
         if self.consistency is not None:
             measured["rmse"] = consistency_rmse(unit, fine, **again)
@@ -288,10 +311,30 @@ class Predictor:
             )
         return fine, ranges, measured
 
+    def adapt_to(self, volume: torch.Tensor, plan: Plan, settings: Adaptation) -> tuple[nn.Module, dict[str, Any]]:
+        """A network that knows a volume ``(C, h, w, d)`` with intensities in [0, 1], and how it came about."""
+        if plan.slices is None:
+            raise ValueError("there is no scale across the slices that a model could be adapted to: leave adapt out.")
+        slices = volume.unflatten(0, (-1, self.channels)).movedim(plan.slice_axis + 2, 1).flatten(0, 1)
+        first, second = (step for axis, step in enumerate(plan.spacing) if axis != plan.slice_axis)
+        # Slices are turned, so that an axis of theirs is either one.
+        pixel = math.sqrt(first * second)
+        spacing = plan.spacing[plan.slice_axis] / pixel
+        return adapt(
+            self.model.network,
+            slices,
+            plan.slices.degradation,
+            spacing=spacing,
+            fine=max(1.0, spacing / plan.through_plane),
+            settings=settings,
+            amp=self.amp,
+            progress=self.progress,
+        )
+
     @torch.no_grad()
-    def super_resolve(self, volume: torch.Tensor, plan: Plan) -> torch.Tensor:
+    def super_resolve(self, volume: torch.Tensor, plan: Plan, network: nn.Module) -> torch.Tensor:
         """Super-resolve a volume ``(C, h, w, d)`` with intensities in [0, 1]: in plane, then across the slices."""
-        network, slice_axis = self.model.network, plan.slice_axis
+        slice_axis = plan.slice_axis
         anisotropic = getattr(network, "anisotropic", False)
         volume = volume.unflatten(0, (-1, self.channels))
         wanted = tuple(plan.factors[axis] for axis in plan.seen)
@@ -312,6 +355,21 @@ class Predictor:
             if done[axis] != plan.factors[axis]:
                 volume = bicubic_axis(volume, axis + 2, plan.output_shape[axis], done[axis], plan.factors[axis])
         return volume.flatten(0, 1)
+
+
+def check_adaptation(model: TrainedModel, adaptation: Adaptation | None) -> None:
+    """Refuse to adapt a model that cannot be, and one that has to be adapted as it is."""
+    if adaptation is None and model.name == UNTRAINED:
+        raise ValueError(
+            f"the model {UNTRAINED!r} knows nothing: adapt it to the scan (adapt=True, --adapt), or give another."
+        )
+    network = model.network
+    usable = getattr(network, "anisotropic", False) and getattr(network, "spatial_dims", 2) == 2
+    if adaptation is not None and not (usable and any(True for _ in network.parameters())):
+        raise ValueError(
+            f"the model {model.name!r} cannot be adapted to a scan: give one with weights, on slices, that can do "
+            "unequal scales, such as the built-in one."
+        )
 
 
 def check_memory(channels: int, plan: Plan) -> list[str]:

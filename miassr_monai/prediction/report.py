@@ -50,7 +50,8 @@ def make_report(
         ranges: for each channel the intensities that were 0 and 1 for the network.
         warnings: what about the request was outside what the model was made for.
         measured: ``rmse`` between the input and the output degraded again, as a part of the intensity range, and
-            ``overshoot``, see :func:`miassr_monai.metrics.overshoot`; nothing if unknown.
+            ``overshoot``, see :func:`miassr_monai.metrics.overshoot`; and the ``adaptation``, see
+            :func:`miassr_monai.adaptation.adapt`. Each only if there is any.
         corrected: whether the output was corrected to agree with the input.
         seconds: what it took.
     """
@@ -76,6 +77,7 @@ def make_report(
         },
         "consistency": consistency,
         "overshoot": measured.get("overshoot"),
+        "adaptation": measured.get("adaptation"),
         "warnings": warnings,
         "seconds": round(seconds, 3),
         "versions": {

@@ -32,7 +32,7 @@ def test_the_script_names_every_command_and_option(capsys, shell):
         ("miassr upscale in.nii.gz out.nii.gz --de", "--degradation --device"),
         ("miassr evaluate --d", "--degradation --device"),
         ("miassr info -", "--help --model -h"),
-        ("miassr upscale --model ", "small bicubic linear"),
+        ("miassr upscale --model ", "small bicubic linear none"),
         ("miassr info --model b", "bicubic"),
         ("miassr upscale --consistency p", "project"),
         ("miassr completion ", "bash zsh"),

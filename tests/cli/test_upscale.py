@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import volumes
+from make import small_generator
 from PIL import Image
 
 from miassr_monai import Predictor
@@ -402,6 +403,25 @@ def test_a_warning_is_shown_in_a_line_and_kept_in_the_report(folder, weights, ca
     assert [f"miassr: warning: {w}" for w in told] == [err[0].replace(f"{folder}/", ""), err[1]]
     assert upscale(*arguments, "--quiet") == 0
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_weights_that_a_scan_has_taught_are_kept_and_can_be_given(folder, write_volume, refusal):
+    torch.manual_seed(0)
+    network = small_generator(depth=1, skip="bicubic", anisotropic=True)
+    torch.save(network.state_dict(), "anisotropic.pt")
+    write_volume(folder / "in.nii.gz", np.random.default_rng(0).random((16, 18, 6), np.float32))
+    options = ["--scale", "1x1x3", "--slice-thickness", "3", "--device", "cpu", "--overwrite"]
+    adapting = ["--model", "anisotropic.pt", "--adapt", "--adapt-minutes", "0.01", "--save-model", "own.pt"]
+    assert upscale("in.nii.gz", "a.nii.gz", *options, *adapting, "--report", "r.json") == 0
+    assert json.loads(Path("r.json").read_text())["adaptation"]["steps"] >= 1
+    assert upscale("in.nii.gz", "b.nii.gz", *options, "--model", "own.pt", "--consistency", "project") == 0
+    first, second = (nib.load(name).get_fdata() for name in ("a.nii.gz", "b.nii.gz"))
+    np.testing.assert_allclose(first, second, rtol=0, atol=1e-6)
+
+
+def test_weights_are_kept_of_an_adaptation_to_one_scan_only(refusal):
+    request = ["in.nii.gz", "c.nii.gz", "--scale", "1x1x3", "--save-model", "own.pt"]
+    assert "--save-model keeps what --adapt makes of one scan" in refusal(*request)
 
 
 @pytest.mark.parametrize("code, message", [(0, "does not say how"), (1, "in.nii.gz: the model has no weights for")])

@@ -10,6 +10,7 @@ from monai.data import MetaTensor
 from torch import nn
 
 from miassr_monai import Predictor, networks
+from miassr_monai.adaptation import Adaptation
 from miassr_monai.degradations import paper_degradation, psf_degradation, sparse_view_ct_degradation
 from miassr_monai.metrics import consistency_rmse
 from miassr_monai.prediction import SuperResolutionWarning, TrainedModel
@@ -351,6 +352,52 @@ def test_what_slices_see_is_in_the_consistency_and_in_the_report():
     assert predictor.report["slices"] is None
     with pytest.raises(ValueError, match="slices 17 mm thick, 4 mm apart, with the profile 'gaussian' are not worked"):
         Predictor("bicubic", slice_thickness=17)(image, scale=(1, 1, 4))
+
+
+def oblique_stripes():
+    """A volume of stripes, and what slices four voxels thick see of it."""
+    x, y, z = torch.meshgrid(*(torch.arange(float(n)) for n in (24, 28, 32)), indexing="ij")
+    truth = 50 + 50 * torch.sin(0.5 * x + 0.4 * y + 0.6 * z)
+    affine = torch.diag(torch.tensor([1.0, 1.0, 4.0, 1.0]))
+    thick = MetaTensor(truth.unflatten(-1, (-1, 4)).mean(-1)[None], affine=affine)
+    return truth[None], thick
+
+
+def test_a_network_that_is_adapted_to_the_scan_is_nearer_to_the_truth_and_agrees_with_the_scan(make_network):
+    truth, thick = oblique_stripes()
+    few = Adaptation(steps=40, learning_rate=3e-3, batch_size=4, patch_size=24)
+    network, errors = make_network(anisotropic=True), {}
+    for name, options in {"given": {}, "adapted": {"adapt": few}}.items():
+        predictor = Predictor(network, slice_thickness=4, slice_profile="box", strict=True, **options)
+        fine = predictor(thick, scale=(1, 1, 4)).as_tensor()
+        errors[name] = (fine - truth).square().mean().sqrt().item()
+        report = predictor.report
+        assert report["consistency"]["corrected"] == (name == "adapted")
+    assert errors["adapted"] < 0.6 * errors["given"]
+    assert report["adaptation"]["used"] and report["adaptation"]["steps"] == 40
+    assert report["consistency"]["rmse"] < 0.01
+    # What was learnt can be used again, as it is.
+    again = Predictor(predictor.adapted, slice_thickness=4, slice_profile="box", consistency="project")
+    torch.testing.assert_close(again(thick, scale=(1, 1, 4)).as_tensor(), fine)
+
+
+def test_what_cannot_be_adapted_is_refused(make_network):
+    _, thick = oblique_stripes()
+    for model in (make_network(), "bicubic", networks.Linear(3)):
+        with pytest.raises(ValueError, match="cannot be adapted to a scan"):
+            Predictor(model, adapt=True)
+    with pytest.raises(ValueError, match="the model 'none' knows nothing: adapt it to the scan"):
+        Predictor("none")
+    with pytest.raises(ValueError, match="there is no scale across the slices that a model could be adapted to"):
+        Predictor(make_network(anisotropic=True), adapt=True)(thick, scale=2)
+
+
+def test_from_nothing_means_from_bicubic_interpolation():
+    _, thick = oblique_stripes()
+    still = Adaptation(steps=1, learning_rate=1e-12, batch_size=1, patch_size=16)
+    fine = Predictor("none", adapt=still, consistency=None)(thick, scale=(1, 1, 4)).as_tensor()
+    cubic = Predictor("bicubic", consistency=None)(thick, scale=(1, 1, 4)).as_tensor()
+    assert (fine - cubic).abs().max() < 0.05 * (cubic.max() - cubic.min())
 
 
 def test_the_report_says_what_was_done():
