@@ -54,3 +54,8 @@ def test_info_tells_of_an_interpolation(name, capsys):
 
 def test_every_model_without_weights_is_known_by_name():
     assert set(INTERPOLATIONS) == set(BASELINES)
+
+
+def test_info_tells_of_the_network_that_a_scan_teaches(capsys):
+    assert main(["info", "--model", "none"]) == 0
+    assert "miassr upscale --model none --adapt" in capsys.readouterr().out
