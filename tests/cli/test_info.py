@@ -27,7 +27,7 @@ def test_info_tells_of_a_bundle_and_of_weights_alone(folder, weights, capsys):
     out = capsys.readouterr().out
     rows = ("model         brains", "scales        1 to 4", "spacing made  0.45 to 1.2 mm", "modalities    MR, CT")
     assert all(row in out.splitlines() for row in (*rows, "licence       CC BY 4.0", "version       1.0.0"))
-    for name in ("none", "in.nii.gz"):
+    for name in ("missing", "in.nii.gz"):
         assert main(["info", "--model", name]) == 2
     capsys.readouterr()
     assert main(["info"]) == 0
