@@ -69,6 +69,8 @@ SCALES: Rule = are_scales, f"a list of one or more scales from 1 to {LARGEST_SCA
 RULES: dict[str, Rule] = {
     "resume": FLAG,
     "grow": FLAG,
+    "partial": FLAG,
+    "freeze_trunk": FLAG,
     "degrade_in_workers": FLAG,
     "fill_missing": FLAG,
     "train_generator": FLAG,

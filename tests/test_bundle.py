@@ -168,7 +168,7 @@ def test_overlays_go_on_from_the_weights_that_they_are_given(overlay, metrics, t
     overrides = {
         **TINY,
         "learning_rate": 0.0,
-        "warmup_epochs": 1,
+        "warmup_epochs": int(overlay != "gan"),
         "gan_epochs": int(overlay == "gan"),
         "input_size": 16,
     }

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import ignite.distributed as idist
+import torch
 from ignite.engine import Engine, Events
 from monai.metrics import PSNRMetric, SSIMMetric
 from monai.utils import CommonKeys
@@ -35,7 +36,8 @@ class ScaleScores:
     """Score every slice of a validation: peak signal-to-noise ratio and structural similarity, data range 1.
 
     After the run, ``engine.state.metrics`` has ``psnr`` and ``ssim``, means over all scales, and ``psnr_x2.5``,
-    ``psnr_x1x2`` and so on for each scale. Volumes are scored by their slices.
+    ``psnr_x1x2`` and so on for each scale. Volumes are scored by their slices. Of images of several channels these are
+    means over the channels, and ``psnr_channel_0`` and so on those of each; one that is 0 in a slice is left out of it.
     """
 
     def __init__(self) -> None:
@@ -59,18 +61,26 @@ class ScaleScores:
         """Score the slices of one volume at one scale."""
         truth = as_slices(engine.state.output[CommonKeys.LABEL]).float()
         prediction = as_slices(engine.state.output[CommonKeys.PRED]).float()
-        values = {name: metric(prediction, truth).flatten().tolist() for name, metric in self.metrics.items()}
+        values: dict[str, torch.Tensor] = {}
+        for name, metric in self.metrics.items():
+            each = metric(prediction.flatten(0, 1).unsqueeze(1), truth.flatten(0, 1).unsqueeze(1))
+            metric.reset()
+            by_channel = each.reshape(len(truth), -1)
+            if truth.size(1) > 1:
+                by_channel = by_channel.masked_fill((truth == 0).flatten(2).all(2), math.nan)
+                values |= {f"{name}_channel_{number}": column for number, column in enumerate(by_channel.T)}
+            values[name] = by_channel.nanmean(1)
         place = {"name": engine.state.batch["name"], "scale": format_scale(engine.state.batch["scale"])}
         for index in range(len(truth)):
-            self.rows.append({**place, "slice": index, **{name: value[index] for name, value in values.items()}})
-        for metric in self.metrics.values():
-            metric.reset()
+            self.rows.append({**place, "slice": index, **{name: value[index].item() for name, value in values.items()}})
 
     def sum_up(self, engine: Engine) -> None:
         """Put the means into the engine's metrics."""
         self.rows = [row for part in idist.all_gather(self.rows) for row in part]
-        for measure in MEASURES:
+        for measure in (name for name in self.rows[0] if name.startswith(MEASURES)) if self.rows else MEASURES:
             engine.state.metrics[measure] = mean_over_volumes(self.rows, measure)
+            if measure not in MEASURES:
+                continue
             for scale in dict.fromkeys(row["scale"] for row in self.rows):
                 chosen = [row for row in self.rows if row["scale"] == scale]
                 engine.state.metrics[f"{measure}_x{scale}"] = mean_over_volumes(chosen, measure)

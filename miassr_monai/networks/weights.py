@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -14,23 +15,30 @@ from torch import nn
 from miassr_monai.networks.generator import MetaSRGenerator
 from miassr_monai.networks.grow import grow as grow_from
 from miassr_monai.networks.network import Generator, Network, read_definition
+from miassr_monai.networks.transfer import freeze_trunk as freeze
+from miassr_monai.networks.transfer import reuse_layers
 from miassr_monai.networks.trunks import EDSR
 
 __all__ = ["load_critic", "load_network", "load_weights"]
 
+logger = logging.getLogger(__name__)
+
 # Root entry of a state dictionary, where a generator's definition is.
 DEFINITION = "_extra_state"
+# Where a training's checkpoint has the averaged generator, and the critic.
+AVERAGED, CRITIC = "ema_network", "discriminator"
 # No network of this package has so many channels or blocks; building one would take forever.
 LARGEST_ARGUMENT = 4096
 
 
-def load_network(path: str | os.PathLike) -> Generator:
+def load_network(path: str | os.PathLike, *, from_checkpoint: bool = False) -> Generator:
     """The network that a weights file holds, with its weights in float32.
 
     The file says which class of this package it is and with what arguments; no other class is ever made of it.
 
     Args:
         path: bare state dictionary of a generator, as ``model.pt`` of the bundle.
+        from_checkpoint: whether it may be the checkpoint of a training, too, of which the averaged generator is taken.
 
     Raises:
         OSError: when the file is missing or cannot be read.
@@ -38,7 +46,8 @@ def load_network(path: str | os.PathLike) -> Generator:
     """
     refusal = f"{os.fspath(path)} does not hold the weights of a generator of miassr_monai"
     try:
-        network = build(torch.load(path, map_location="cpu", weights_only=True))
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        network = build(weights[AVERAGED] if from_checkpoint and AVERAGED in weights else weights)
     except OSError:
         raise
     # On a file of another kind the unpickler raises nearly anything.
@@ -137,45 +146,68 @@ def modernise(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {**weights, DEFINITION: network.get_extra_state()}
 
 
-def load_weights(network: nn.Module, path: str | os.PathLike | None, *, grow: bool = False) -> nn.Module:
+def load_weights(
+    network: nn.Module,
+    path: str | os.PathLike | None,
+    *,
+    grow: bool = False,
+    partial: bool = False,
+    freeze_trunk: bool = False,
+) -> nn.Module:
     """Give a network the weights in a file, to go on from there; without a path it stays as it is.
 
     Args:
         network: where they go.
-        path: weights of the same network, as ``model.pt`` of the bundle; ``None`` for none.
+        path: weights of the same network, as ``model.pt`` of the bundle, or the checkpoint of its training; ``None``
+            for none.
         grow: whether they may be those of a generator with fewer channels or blocks, see :func:`grow`.
+        partial: whether they may be those of another generator, such as one for images of other channels: all layers
+            that fit are reused, and a warning names the others, which start anew; see :func:`reuse_layers`.
+        freeze_trunk: whether what the trunk takes over stays as it is in the training that follows.
 
     Returns:
         ``network``.
 
     Raises:
         FileNotFoundError: when there is no file.
-        ValueError: when its weights are those of another network.
+        ValueError: when its weights are those of another network, or the options exclude one another.
     """
+    if grow and partial:
+        raise ValueError("grow and partial are two ways to start from another network: give one of them.")
+    if freeze_trunk and (grow or path is None):
+        raise ValueError("freeze_trunk keeps the trunk of given weights: give initial_weights, and not grow.")
     if path is None:
         return network
     if not os.path.isfile(path):
         raise FileNotFoundError(f"there are no weights at {path} to start from: give a model.pt.")
     try:
-        trained = load_network(path)
+        trained = load_network(path, from_checkpoint=True)
         if grow:
             return grow_from(network, trained)
-        network.load_state_dict(trained.state_dict())
+        if not partial:
+            network.load_state_dict(trained.state_dict())
+        # Where all is the same, all layers are reused.
+        reused, others = reuse_layers(network, trained.state_dict())
     except (RuntimeError, ValueError) as error:
         reason = (str(error.__cause__ or error).splitlines() or [type(error.__cause__).__name__])[0].rstrip(".")
         raise ValueError(
             f"{path} does not hold weights of the network that is to be trained ({reason}): "
-            "give its width, depth, projection, skip and so on as they were, or grow=True where they are smaller."
+            "give its width, depth, projection, skip and so on as they were, or grow=True where they are smaller, or "
+            "partial=True to reuse the layers that fit."
         ) from error
+    tell_of(others, path)
+    if freeze_trunk:
+        freeze(network, reused)
     return network
 
 
-def load_critic(critic: nn.Module, path: str | os.PathLike | None) -> nn.Module:
-    """Give a critic the weights in a file, ``critic.pt`` of a training; without a path it stays as it is.
+def load_critic(critic: nn.Module, path: str | os.PathLike | None, *, partial: bool = False) -> nn.Module:
+    """Give a critic the weights in a file; without a path it stays as it is.
 
     Args:
         critic: where they go.
-        path: weights of the same critic; ``None`` for none.
+        path: weights of the same critic, ``critic.pt`` or ``gan_checkpoint.pt`` of a training; ``None`` for none.
+        partial: see :func:`load_weights`.
 
     Returns:
         ``critic``.
@@ -189,11 +221,22 @@ def load_critic(critic: nn.Module, path: str | os.PathLike | None) -> nn.Module:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"there are no weights of a critic at {path} to start from: give a critic.pt.")
     try:
-        critic.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        weights = weights.get(CRITIC, weights)
+        if not partial:
+            critic.load_state_dict(weights)
+        _, others = reuse_layers(critic, weights)
     # On a file of another kind the unpickler raises nearly anything.
     except Exception as error:
         raise ValueError(
             f"{path} does not hold weights of the critic that is to be trained: give its width, dense channels and "
-            "so on as they were."
+            "so on as they were, or partial=True to reuse the layers that fit."
         ) from error
+    tell_of(others, path)
     return critic
+
+
+def tell_of(layers: list[str], path: str | os.PathLike) -> None:
+    """Warn of layers that start anew."""
+    if layers:
+        logger.warning(f"of {path} all layers are reused but {', '.join(layers)}, which do not fit and start anew.")

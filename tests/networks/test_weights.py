@@ -226,3 +226,47 @@ def test_weights_of_no_such_critic_are_refused(tmp_path):
     for path in (saved(Critic(width=4), tmp_path / "wide.pt"), tmp_path / "text.pt"):
         with pytest.raises(ValueError, match="does not hold weights of the critic that is to be trained"):
             load_critic(Critic(width=2), path)
+
+
+def test_weights_to_start_from_may_be_in_the_checkpoint_of_a_training(tmp_path):
+    trained, averaged, critic = small_generator(**SMALL), small_generator(**SMALL), Critic(width=2)
+    content = {"network": trained, "ema_network": averaged, "discriminator": critic}
+    torch.save({name: module.state_dict() for name, module in content.items()}, tmp_path / "gan_checkpoint.pt")
+    network = load_weights(small_generator(**SMALL), tmp_path / "gan_checkpoint.pt")
+    assert torch.equal(network.trunk.head.weight, averaged.trunk.head.weight)
+    started = load_critic(Critic(width=2), tmp_path / "gan_checkpoint.pt")
+    torch.testing.assert_close(started.state_dict(), critic.state_dict(), rtol=0, atol=0)
+    with pytest.raises(ValueError, match=r"give a model\.pt, not a checkpoint"):
+        load_network(tmp_path / "gan_checkpoint.pt")
+
+
+def test_layers_that_do_not_fit_are_told_and_the_others_reused_on_request(tmp_path, caplog):
+    trained, critic = small_generator(**SMALL), Critic(width=2)
+    path = tmp_path / "gan_checkpoint.pt"
+    torch.save({"ema_network": trained.state_dict(), "discriminator": critic.state_dict()}, path)
+    with pytest.raises(ValueError, match="or partial=True to reuse the layers that fit"):
+        load_weights(small_generator(4, **SMALL), path)
+    network = load_weights(small_generator(4, **SMALL), path, partial=True, freeze_trunk=True)
+    assert caplog.messages[-1] == (
+        f"of {path} all layers are reused but trunk.head, meta_upscale.kernel, which do not fit and start anew."
+    )
+    assert network.trunk.head.weight.requires_grad and not network.trunk.body[0].body[0].weight.requires_grad
+    with pytest.raises(ValueError, match="or partial=True to reuse the layers that fit"):
+        load_critic(Critic(4, width=2), path)
+    started = load_critic(Critic(4, width=2), path, partial=True)
+    assert "but features.0, which" in caplog.messages[-1]
+    assert torch.equal(started.head[1].weight, critic.head[1].weight)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"grow": True, "partial": True}, "grow and partial are two ways"),
+        ({"grow": True, "freeze_trunk": True}, "freeze_trunk keeps the trunk of given weights"),
+    ],
+)
+def test_options_that_exclude_one_another_are_refused(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        load_weights(small_generator(), tmp_path / "model.pt", **options)
+    with pytest.raises(ValueError, match="freeze_trunk keeps the trunk of given weights"):
+        load_weights(small_generator(), None, freeze_trunk=True)
