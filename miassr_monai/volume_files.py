@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator
 from glob import escape
 from pathlib import Path
 
 from miassr_monai.files import check_new
 
-__all__ = ["DTYPES", "VolumeError", "check_output", "find_in_folder", "kind_of", "parts_of", "slices_in"]
+__all__ = [
+    "DTYPES",
+    "VolumeError",
+    "check_output",
+    "find_in_folder",
+    "kind_of",
+    "name_of_volume",
+    "parts_of",
+    "slices_in",
+]
 
-NIFTI, PAIR, NRRD, SERIES = "NIfTI", "pair", "NRRD", "DICOM series"
-SUFFIXES = {NIFTI: (".nii", ".nii.gz"), PAIR: (".hdr", ".img"), NRRD: (".nrrd", ".nhdr")}
+NIFTI, PAIR, NRRD, PICTURE, SERIES = "NIfTI", "pair", "NRRD", "picture", "DICOM series"
+SUFFIXES = {
+    NIFTI: (".nii", ".nii.gz"),
+    PAIR: (".hdr", ".img"),
+    NRRD: (".nrrd", ".nhdr"),
+    PICTURE: (".png", ".tif", ".tiff"),
+}
+# What is written.
+OUTPUTS = (*SUFFIXES[NIFTI], *SUFFIXES[PICTURE])
+NAME_END = re.compile("|".join(f"{re.escape(end)}$" for ends in SUFFIXES.values() for end in ends), re.IGNORECASE)
 
 # Types of voxels that are written.
 DTYPES = ("uint8", "int8", "int16", "uint16", "int32", "float32")
@@ -39,7 +57,7 @@ def kind_of(path: Path) -> str:
         raise VolumeError(f"{path} is a single DICOM file: give the folder that holds its series.")
     if kind is None or not path.is_file():
         raise VolumeError(
-            f"{path} is not a volume: give a NIfTI, Analyze or NRRD file, or the folder of a DICOM series."
+            f"{path} is not a volume: give a NIfTI, Analyze, NRRD, PNG or TIFF file, or the folder of a DICOM series."
         )
     return kind
 
@@ -48,6 +66,11 @@ def kind_by_name(path: Path) -> str | None:
     """Kind of volume that a file's name ends with."""
     name = path.name.lower()
     return next((kind for kind, suffixes in SUFFIXES.items() if name.endswith(suffixes)), None)
+
+
+def name_of_volume(path: Path) -> str:
+    """Name of a volume without what tells its kind: of its file, or of its folder."""
+    return Path(os.path.abspath(path)).name if path.is_dir() else NAME_END.sub("", path.name)
 
 
 def check_readable(path: Path) -> None:
@@ -77,7 +100,8 @@ def find_in_folder(folder: Path, kinds: Collection[str] = (*SUFFIXES, SERIES)) -
     """The volumes in a folder and its sub-folders, in the order of their names; hidden files and folders are none.
 
     A pair is named by its header, a DICOM series by its folder, which may be ``folder`` itself. A link to a file that
-    is not there is found, because it stands for a volume that is missing; links to folders are not followed.
+    is not there is found, because it stands for a volume that is missing; links to folders are not followed. Beside
+    other volumes, pictures are not taken for any: they show what is in these.
 
     Raises:
         VolumeError: when one of the folders may not be read.
@@ -92,7 +116,8 @@ def find_in_folder(folder: Path, kinds: Collection[str] = (*SUFFIXES, SERIES)) -
                 found.append(path)
         if SERIES in kinds and next(slices_in(here), None):
             found.append(here)
-    return sorted(found)
+    volumes = [path for path in found if kind_by_name(path) != PICTURE or path.is_dir()]
+    return sorted(volumes or found)
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -113,9 +138,11 @@ def check_output(path: str | os.PathLike, overwrite: bool = False) -> None:
 
     Raises:
         OSError: when :func:`check_new` refuses it.
-        VolumeError: when the name is not that of a NIfTI file.
+        VolumeError: when the name is not that of a file that is written.
     """
     path = Path(path)
-    if not path.name.lower().endswith(SUFFIXES[NIFTI]):
-        raise VolumeError(f"{path} is not the name of a NIfTI file: end it with .nii or .nii.gz.")
+    if not path.name.lower().endswith(OUTPUTS):
+        raise VolumeError(
+            f"{path} is not the name of a NIfTI file: end it with .nii or .nii.gz, or .png or .tif for a picture."
+        )
     check_new(path, overwrite)

@@ -25,6 +25,8 @@ def write(path, content=b"content"):
         ("a.Img", "pair"),
         ("a.nrrd", "NRRD"),
         ("a.nhdr", "NRRD"),
+        ("a.PNG", "picture"),
+        ("a.tif", "picture"),
         ("folder", "DICOM series"),
     ],
 )
@@ -35,7 +37,7 @@ def test_the_kind_goes_by_the_name(tmp_path, name, kind):
     assert kind_of(tmp_path / name) == kind
 
 
-@pytest.mark.parametrize("name, content", [("a.png", b"\x89PNG"), ("a.nii.txt", b""), ("nii", b"x" * 400)])
+@pytest.mark.parametrize("name, content", [("a.jpg", b"\x89PNG"), ("a.nii.txt", b""), ("nii", b"x" * 400)])
 def test_a_file_of_another_kind_is_refused(tmp_path, name, content):
     with pytest.raises(VolumeError, match="is not a volume: give a NIfTI"):
         kind_of(write(tmp_path / name, content))
@@ -76,6 +78,14 @@ def test_a_folder_is_searched_through_all_its_levels_for_all_kinds(tmp_path):
     assert nifti == {"a.nii", "b/a.nii.gz", "b/c/p.hdr"}
     assert find_in_folder(tmp_path / "s") == [tmp_path / "s"]
     assert [path.name for path in slices_in(tmp_path / "s")] == ["IM1", "IM2"]
+
+
+def test_pictures_are_found_where_there_is_nothing_else(tmp_path):
+    pictures = [write(tmp_path / "a.png"), write(tmp_path / "sub" / "b.TIFF")]
+    assert find_in_folder(tmp_path) == pictures
+    assert find_in_folder(tmp_path / "sub", ("NIfTI",)) == []
+    volume = write(tmp_path / "sub" / "c.nii")
+    assert find_in_folder(tmp_path) == [volume]
 
 
 def test_links_are_followed_to_files_even_if_lost_and_not_round_in_circles(tmp_path):

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from miassr_monai.files import check_apart, check_new
-from miassr_monai.volume_files import NIFTI, SUFFIXES, check_output, find_in_folder, kind_of, parts_of
+from miassr_monai.volume_files import (
+    OUTPUTS,
+    PICTURE,
+    check_output,
+    find_in_folder,
+    kind_by_name,
+    kind_of,
+    name_of_volume,
+    parts_of,
+)
 
 __all__ = ["Job", "check_jobs", "find_jobs", "reports_so_far"]
-
-NAME_END = re.compile("|".join(f"{re.escape(end)}$" for ends in SUFFIXES.values() for end in ends), re.IGNORECASE)
 
 
 class Job(NamedTuple):
@@ -34,14 +40,14 @@ def find_jobs(source: Path, target: Path) -> tuple[list[Job], bool]:
     """The volume at a path, or those of a folder; and whether it is a folder of volumes.
 
     A folder with slices of DICOM files is a volume itself, unless there are others in its sub-folders and ``target`` is
-    no NIfTI file.
+    no name of a file.
 
     Raises:
         FileNotFoundError: when there is nothing, or nothing in a folder.
         ValueError: when something may not be read, or the results would have no place of their own.
     """
     single = [Job(source, target, Path(os.path.abspath(source)).name, target.name)]
-    is_file_name = target.is_file() or target.name.lower().endswith(SUFFIXES[NIFTI])
+    is_file_name = target.is_file() or target.name.lower().endswith(OUTPUTS)
     kind_of(source)
     if not source.is_dir():
         return single, False
@@ -50,7 +56,8 @@ def find_jobs(source: Path, target: Path) -> tuple[list[Job], bool]:
         return single, False
     if not volumes:
         raise FileNotFoundError(
-            f"the folder {source} holds no volume: give one with NIfTI, Analyze or NRRD files, or with DICOM series."
+            f"the folder {source} holds no volume: give one with NIfTI, Analyze, NRRD, PNG or TIFF files, or with "
+            "DICOM series."
         )
     if is_file_name:
         raise ValueError(f"{source} is a folder of volumes: give a folder for the results, not {target}.")
@@ -63,8 +70,8 @@ def find_jobs(source: Path, target: Path) -> tuple[list[Job], bool]:
     jobs: dict[Path, Job] = {}
     for path in volumes:
         place = path.relative_to(source)
-        name = Path(os.path.abspath(path)).name if path.is_dir() else NAME_END.sub("", path.name)
-        result = place.parent / f"{name}.nii.gz"
+        suffix = path.suffix if kind_by_name(path) == PICTURE and not path.is_dir() else ".nii.gz"
+        result = place.parent / f"{name_of_volume(path)}{suffix}"
         if result in jobs:
             raise ValueError(
                 f"{jobs[result].source} and {path} would have the same result {target / result}: rename one of them."

@@ -17,7 +17,7 @@ from miassr_monai.bundle import INTERPOLATIONS, UNTRAINED, find_model
 from miassr_monai.cli.arguments import file_path, number, number_per_axis, one_line
 from miassr_monai.cli.jobs import Job, check_jobs, find_jobs, reports_so_far
 from miassr_monai.files import save_atomically
-from miassr_monai.volume_files import DTYPES
+from miassr_monai.volume_files import DTYPES, PICTURE, kind_by_name
 
 if TYPE_CHECKING:
     from miassr_monai.prediction import Predictor
@@ -33,9 +33,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         usage="miassr upscale IN OUT (--scale S | --spacing MM) [other options]",
     )
     parser.add_argument(
-        "input", type=file_path, metavar="IN", help="NIfTI, Analyze or NRRD file, DICOM folder, or a folder of these"
+        "input",
+        type=file_path,
+        metavar="IN",
+        help="NIfTI, Analyze, NRRD, PNG or TIFF file, DICOM folder, or a folder of these",
     )
-    parser.add_argument("output", type=file_path, metavar="OUT", help="NIfTI file, or a folder for a folder of volumes")
+    parser.add_argument(
+        "output",
+        type=file_path,
+        metavar="OUT",
+        help="NIfTI file, or PNG or TIFF for a picture, or a folder for a folder",
+    )
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument(
         "--scale", type=number_per_axis, metavar="S", help="such as 2.5, of a slice's two axes; or of each axis: 2x2x3"
@@ -79,7 +87,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--dtype",
         choices=("input", *DTYPES),
         metavar="TYPE",
-        help="'input', int16, ...: rounded and clipped; default: float32",
+        help="'input', int16, ...: rounded and clipped; default: float32, of pictures the input's",
     )
     parser.add_argument("--report", type=file_path, metavar="JSON", help="write what was done; a list for a folder")
     parser.add_argument("--preview", type=file_path, metavar="PNG", help="draw the middle slice of the first result")
@@ -120,7 +128,7 @@ def run_one(job: Job, args: argparse.Namespace) -> None:
     """Super-resolve one volume."""
     from miassr_monai.prediction.report import write_report
 
-    report = upscale_volume(job, make_predictor(args), args, args.preview)
+    report = upscale_volume(job, make_predictor(args, job.target), args, args.preview)
     if args.report is not None:
         write_report(args.report, report)
 
@@ -135,7 +143,7 @@ def run_all(jobs: list[Job], args: argparse.Namespace, reports: list[dict[str, A
     """
     from miassr_monai.prediction.report import write_report
 
-    predictor = make_predictor(args)
+    predictor = make_predictor(args, jobs[0].target)
     preview = args.preview
     failed: list[str] = []
     for job in jobs:
@@ -157,8 +165,8 @@ def run_all(jobs: list[Job], args: argparse.Namespace, reports: list[dict[str, A
     return 2 if failed else 0
 
 
-def make_predictor(args: argparse.Namespace) -> Predictor:
-    """The predictor that the arguments ask for."""
+def make_predictor(args: argparse.Namespace, target: Path) -> Predictor:
+    """The predictor that the arguments ask for, for results such as ``target``."""
     from tqdm import tqdm
 
     from miassr_monai.adaptation import Adaptation
@@ -176,7 +184,7 @@ def make_predictor(args: argparse.Namespace) -> Predictor:
         tile_size=args.tile_size,
         consistency=None if args.consistency == "off" else args.consistency,
         adapt=args.adapt and Adaptation(minutes=args.adapt_minutes),
-        dtype=args.dtype or "float32",
+        dtype=args.dtype or ("input" if kind_by_name(target) == PICTURE else "float32"),
         progress=partial(tqdm, unit="slice", leave=False, disable=args.quiet or not sys.stderr.isatty()),
     )
 
@@ -184,6 +192,7 @@ def make_predictor(args: argparse.Namespace) -> Predictor:
 def upscale_volume(job: Job, predictor: Predictor, args: argparse.Namespace, preview: Path | None) -> dict[str, Any]:
     """Super-resolve one volume; returns the report."""
     from miassr_monai.data import check_output, load_volume, save_volume
+    from miassr_monai.data.picture import check_picture
     from miassr_monai.prediction.preview import draw_preview
 
     check_output(job.target, args.overwrite)
@@ -191,6 +200,9 @@ def upscale_volume(job: Job, predictor: Predictor, args: argparse.Namespace, pre
     source = None if job.source == args.input else job.source
     with user_warnings(args.quiet, args.strict, source) as found, memory_errors(job.source, args.tile_size):
         coarse = load_volume(job.source)
+        if kind_by_name(job.target) == PICTURE:
+            dtype = coarse.meta["original_dtype"] if predictor.dtype == "input" else predictor.dtype
+            check_picture(job.target, coarse, dtype)
         try:
             fine = predictor(coarse, scale=args.scale, spacing=args.spacing)
         except ValueError as error:
@@ -264,11 +276,12 @@ def user_warnings(quiet: bool, strict: bool, source: Path | None) -> Iterator[li
 
 def summary(target: Path, report: dict[str, Any]) -> str:
     """One line about a result."""
+    known = report["input"]["spacing_known"]
     sides = []
     for side in (report["input"], report["output"]):
         size = " x ".join(f"{n}" for n in side["shape"][1:])
-        sides.append(f"{size} at {' x '.join(f'{step:.3g}' for step in side['spacing'])} mm")
+        sides.append(f"{size} at {' x '.join(f'{step:.3g}' for step in side['spacing'])} mm" if known else size)
     consistency = report["consistency"]
     agreement = f", consistency {consistency['psnr_db']:.1f} dB" if consistency and consistency["psnr_db"] else ""
-    slices = f"{report['plane']} slices (axis {report['slice_axis']})"
+    slices = f"{report['plane']} slices (axis {report['slice_axis']})" if known else "pixels of unknown size"
     return f"{target}: {sides[0]} -> {sides[1]}, {slices}, {report['seconds']:.1f} s{agreement}"

@@ -11,13 +11,11 @@ from typing import Any
 from monai.data import load_decathlon_datalist
 
 from miassr_monai.files import whole_file
-from miassr_monai.volume_files import NIFTI, PAIR, SUFFIXES, find_in_folder, kind_by_name
+from miassr_monai.volume_files import SUFFIXES, find_in_folder, kind_by_name
 
 __all__ = ["files_of", "find_volumes", "load_datalist", "write_datalist"]
 
 DATALIST_NAME = "datalist.json"
-# What the reader of the bundle's configurations reads.
-KINDS = (NIFTI, PAIR)
 
 
 def files_of(item: Mapping[str, Any]) -> list[str]:
@@ -31,8 +29,9 @@ def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[st
     ``None`` for one that is missing.
 
     Args:
-        path: a NIfTI file or the header of an Analyze pair; a folder, searched through all its levels but for hidden
-            ones; or a datalist, a JSON file in the Decathlon format.
+        path: a NIfTI or NRRD file, the header of an Analyze pair, or a PNG or TIFF file; a folder, searched through all
+            its levels but for hidden ones, for these and DICOM series, see :func:`find_in_folder`; or a datalist, a
+            JSON file in the Decathlon format.
         section: section of the datalist.
 
     Raises:
@@ -41,10 +40,10 @@ def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[st
     """
     path = Path(path)
     if path.is_dir():
-        found = find_in_folder(path, KINDS)
+        found = find_in_folder(path)
         if not found:
-            suffixes = (*SUFFIXES[NIFTI], ".hdr")
-            raise FileNotFoundError(f"the folder {path} holds no volume ({', '.join(suffixes)}).")
+            suffixes = [suffix for ends in SUFFIXES.values() for suffix in ends]
+            raise FileNotFoundError(f"the folder {path} holds no volume ({', '.join(suffixes)}, DICOM).")
         return [{"image": str(p)} for p in found]
     if path.suffix == ".img":
         path = path.with_suffix(".hdr")
@@ -55,9 +54,10 @@ def find_volumes(path: str | os.PathLike, section: str = "test") -> list[dict[st
             str(path), is_segmentation=False, data_list_key=section, base_dir=str(path.parent)
         )
         return [{**item, "image": below(path.parent, item["image"])} for item in items]
-    if kind_by_name(path) not in KINDS:
+    if kind_by_name(path) is None:
         raise ValueError(
-            f"{path} is not a volume that can be read: give a NIfTI file, an Analyze header or a folder of them."
+            f"{path} is not a volume that can be read: give a NIfTI, Analyze, NRRD, PNG or TIFF file, or a folder of "
+            "them or of DICOM series."
         )
     return [{"image": str(path)}]
 

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from miassr_monai.data.volume import load_volume
@@ -19,7 +20,8 @@ class LoadVolumed(MapTransform):
 
     Args:
         keys: paths, or lists of those of the channels, which become MetaTensors ``(C, *spatial)``.
-        spatial_dims: number of spatial axes that an image must have, 2 or 3; any of these unless given.
+        spatial_dims: number of spatial axes that an image must have, 2 or 3; any of these unless given. With 3 a single
+            slice, such as a picture, becomes a volume of one slice.
         channels: number of channels that an image must have; any unless given.
         fill_missing: see :func:`load_volume`.
         allow_missing_keys: do not raise when a key is missing.
@@ -49,6 +51,8 @@ class LoadVolumed(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             path, volume = d[key], load_volume(d[key], fill_missing=self.fill_missing)
+            if self.spatial_dims == 3 and volume.ndim == 3:
+                volume = MetaTensor(volume.as_tensor()[..., None], meta=volume.meta)
             if self.spatial_dims not in (None, volume.ndim - 1):
                 raise VolumeError(
                     f"{path} has {volume.ndim - 1} spatial axes, but {self.spatial_dims} are needed: leave it out."

@@ -11,6 +11,7 @@ import torch
 from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
 
+from miassr_monai.data.picture import SPACING_KNOWN
 from miassr_monai.geometry import upscaled_size
 from miassr_monai.prediction.model import TrainedModel
 from miassr_monai.prediction.slice_model import NOT_KNOWN, SliceModel, make_slice_model
@@ -159,6 +160,8 @@ def make_plan(
         ValueError: when not one of ``scale`` and ``spacing`` is given, or what is given cannot be done.
     """
     given, values = check_request(scale, spacing)
+    if given == "spacing" and not image.meta.get(SPACING_KNOWN, True):
+        raise ValueError("the size of a picture's pixels is not known: give a scale instead of a spacing.")
     if spatial_dims == 3 and image.ndim == 3:
         raise ValueError(f"the model works on volumes, but the image is a slice {tuple(image.shape)}: give a volume.")
     unit = MILLIMETRES.get(int(image.meta.get("xyzt_units", 0)) % 8, 1.0)
@@ -250,7 +253,8 @@ def warnings_of(
             f"the scale {outside[-1]:.4g} is outside the range that the model was trained for, {low:g} to {high:g}."
         )
     low, high = trained.get("spacing_mm", (0.0, float("inf")))
-    made = [plan.spacing[axis] / plan.factors[axis] for axis in axes]
+    known = image.meta.get(SPACING_KNOWN, True)
+    made = [plan.spacing[axis] / plan.factors[axis] for axis in axes if known]
     if not all(within(step, low, high) for step in made):
         shown = " to ".join(dict.fromkeys(f"{step:.3g}" for step in (min(made), max(made))))
         found.append(f"the spacing made, {shown} mm, is outside that of the training images, {low:g} to {high:g} mm.")

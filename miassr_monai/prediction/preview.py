@@ -43,6 +43,10 @@ def draw_preview(coarse: MetaTensor, fine: MetaTensor, report: dict[str, Any], p
     in_plane = tuple(s for a, s in enumerate(scales) if a != axis)
     # Of the model "bicubic" there are two panels, too.
     images = {"input": before, "bicubic": bicubic_upscale(before, in_plane)} | {report["model"]["name"]: after}
+    if not report["input"]["spacing_known"]:
+        # Pictures have their rows first, from above.
+        images = {title: image.flip(0).T for title, image in images.items()}
+        before = images["input"]
     low, high = report["intensity_ranges"][0]
     steps = [step for a, step in enumerate(report["input"]["spacing"]) if a != axis]
     width, height = (step * n for step, n in zip(steps, before.shape, strict=True))

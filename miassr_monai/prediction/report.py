@@ -13,6 +13,7 @@ import torch
 from monai.data import MetaTensor
 
 import miassr_monai
+from miassr_monai.data.picture import SPACING_KNOWN
 from miassr_monai.files import whole_file
 from miassr_monai.prediction.model import TrainedModel
 from miassr_monai.prediction.plan import Plan
@@ -21,11 +22,13 @@ __all__ = ["make_report", "write_report"]
 
 
 def geometry(image: MetaTensor, spacing: Sequence[float]) -> dict[str, Any]:
-    """Shape, type, spacing (mm) and affine (the file's unit of length) of an image; nothing that names a patient."""
+    """Shape, type, spacing (mm; of pictures, whose is not known, 1) and affine (the file's unit of length) of an image;
+    nothing that names a patient."""
     return {
         "shape": list(image.shape),
         "dtype": str(image.dtype).removeprefix("torch."),
         "spacing": list(spacing[: image.ndim - 1]),
+        SPACING_KNOWN: image.meta.get(SPACING_KNOWN, True),
         "affine": image.affine.tolist(),
     }
 

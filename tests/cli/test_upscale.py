@@ -44,6 +44,30 @@ def refusal(capsys, files):
     return refuse
 
 
+def test_pictures_become_pictures_of_the_same_depth(folder, weights, capsys, files):
+    (folder / "frames").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 9), np.uint8)
+    Image.fromarray(pixels).save("frames/a.png")
+    Image.fromarray(257 * pixels.astype(np.uint16)).save("frames/b.tif")
+    assert upscale("frames", "fine", "--scale", "2.5", "--quiet", "--model", weights, "--device", "cpu") == 0
+    assert capsys.readouterr() == ("", "") and files(folder / "fine") == {"a.png", "b.tif"}
+    predictor = Predictor(weights, device="cpu")
+    for name, dtype in (("a.png", np.uint8), ("b.tif", np.uint16)):
+        made = np.asarray(Image.open(folder / "fine" / name))
+        truth = predictor(folder / "frames" / name, scale=2.5)[0].round().clamp(0, np.iinfo(dtype).max)
+        assert made.dtype == dtype
+        np.testing.assert_array_equal(made, truth.numpy())
+    assert upscale("frames/a.png", "a.nii", *BICUBIC) == 0
+    assert "a.nii: 12 x 9 -> 24 x 18, pixels of unknown size, " in capsys.readouterr().out
+
+
+def test_what_a_picture_cannot_hold_or_say_is_refused_before_the_work(folder, refusal):
+    Image.fromarray(np.eye(9, dtype=np.uint8)).save("a.png")
+    assert "in.nii.gz: " not in refusal("in.nii.gz", "out.png", *BICUBIC)
+    assert "give a scale instead of a spacing" in refusal("a.png", "out.png", "--spacing", "0.5", "--model", "bicubic")
+    assert "cannot hold int16 values" in refusal("a.png", "out.png", "--dtype", "int16", *BICUBIC)
+
+
 def test_a_volume_is_super_resolved_and_what_was_done_is_told(folder, weights, capsys, files):
     arguments = ["--model", weights, "--report", "r.json", "--preview", "p.png", "--device", "cpu"]
     assert upscale(folder / "in.nii.gz", folder / "out.nii.gz", "--spacing", "0.45x0.55", *arguments) == 0

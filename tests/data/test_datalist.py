@@ -82,7 +82,7 @@ def test_a_folder_without_a_volume_is_an_error(tmp_path):
         find_volumes(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["slice.png", "brain.nii.txt", "brain.mgz"])
+@pytest.mark.parametrize("name", ["slice.jpg", "brain.nii.txt", "brain.mgz"])
 def test_a_file_of_another_kind_is_an_error(tmp_path, name):
     (tmp_path / name).write_text("")
     with pytest.raises(ValueError, match="not a volume that can be read"):
@@ -166,3 +166,16 @@ def test_a_written_list_is_read_again_with_paths_that_move_with_it(tmp_path):
     (tmp_path / "set").rename(tmp_path / "moved")
     (item,) = load_datalist(tmp_path / "moved", "training")
     assert item["image"] == str(tmp_path / "moved" / "a" / "in.nii")
+
+
+def test_series_and_files_of_all_kinds_are_listed_and_pictures_where_there_is_nothing_else(tmp_path):
+    series = tmp_path / "training" / "patient" / "chest"
+    series.mkdir(parents=True)
+    (series / "IM1").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "training" / "b.nrrd").write_bytes(b"")
+    (tmp_path / "training" / "c.png").write_bytes(b"")
+    found = [tmp_path / "training" / "b.nrrd", series]
+    assert load_datalist(tmp_path, "training") == [{"image": str(path)} for path in found]
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "c.png").write_bytes(b"")
+    assert load_datalist(tmp_path, "test") == [{"image": str(tmp_path / "test" / "c.png")}]

@@ -28,15 +28,19 @@ def test_images_are_those_of_load_volume(make):
         assert torch.equal(out[key].affine, expected.affine) and out[key].meta["filename_or_obj"] == str(path)
 
 
-@pytest.mark.parametrize(("size", "shown"), [((4, 5), "2 spatial axes"), ((4, 5, 1), None), ((4, 5, 6), None)])
-def test_an_image_of_other_axes_is_refused_by_name(make, size, shown):
+@pytest.mark.parametrize("size", [(4, 5), (4, 5, 1), (4, 5, 6)])
+def test_a_slice_is_a_volume_of_one_where_volumes_are_wanted(make, size):
     path = make(size)
-    load = LoadVolumed("image", spatial_dims=3)
-    if shown is None:
-        assert load({"image": path})["image"].ndim == 4
-        return
-    with pytest.raises(VolumeError, match=f"{path} has {shown}, but 3 are needed: leave it out"):
-        load({"image": path})
+    volume = LoadVolumed("image", spatial_dims=3)({"image": path})["image"]
+    assert volume.shape[1:] == (*size, 1)[:3]
+    assert torch.equal(volume.flatten(), load_volume(path).flatten())
+    assert torch.equal(volume.affine, load_volume(path).affine)
+
+
+def test_an_image_of_other_axes_is_refused_by_name(make):
+    path = make((4, 5, 6))
+    with pytest.raises(VolumeError, match=f"{path} has 3 spatial axes, but 2 are needed: leave it out"):
+        LoadVolumed("image", spatial_dims=2)({"image": path})
 
 
 @pytest.mark.parametrize(("channels", "refused"), [(1, True), (2, False), (3, True), (None, False)])

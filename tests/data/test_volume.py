@@ -19,10 +19,10 @@ def test_nothing_at_the_path_is_an_error(tmp_path):
         load_volume(tmp_path / "nowhere.nii")
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.mgz", "a"])
+@pytest.mark.parametrize("name", ["a.jpg", "a.mgz", "a"])
 def test_a_file_of_another_kind_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"\x89PNG" * 50)
-    assert "is not a volume: give a NIfTI, Analyze or NRRD" in refusal(tmp_path / name)
+    assert "is not a volume: give a NIfTI, Analyze, NRRD, PNG or TIFF file" in refusal(tmp_path / name)
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):

@@ -89,3 +89,14 @@ def test_a_picture_that_cannot_be_written_is_no_part_of_one(tmp_path, monkeypatc
     with pytest.raises(OSError, match=r"p.png cannot be written \(No space left on device\): make room"):
         draw_preview(coarse, fine, predictor.report, tmp_path / "p.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_is_drawn_upright(tmp_path, drawn):
+    coarse = MetaTensor(torch.rand(1, 12, 9), affine=torch.eye(4), meta={"spacing_known": False})
+    predictor = Predictor("bicubic", window=(0.2, 0.7))
+    fine = predictor(coarse, scale=(1.0, 2.0))
+    draw_preview(coarse, fine, predictor.report, tmp_path / "p.png")
+    for axes, truth in zip(drawn, (coarse, fine), strict=True):
+        assert axes.images[0].origin == "lower"
+        np.testing.assert_allclose(axes.images[0].get_array(), truth[0].flip(0).numpy(), rtol=0, atol=1e-5)
+    assert drawn[0].get_aspect() == 1 and drawn[1].get_aspect() == 2

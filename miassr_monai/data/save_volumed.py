@@ -1,0 +1,62 @@
+"""Writing of results at the end of a pipeline of transforms."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+from monai.utils import ImageMetaKey
+
+from miassr_monai.data.picture import SPACING_KNOWN
+from miassr_monai.data.volume import cast_voxels, save_volume
+from miassr_monai.volume_files import name_of_volume
+
+__all__ = ["SaveVolumed"]
+
+
+class SaveVolumed(MapTransform):
+    """Write images by :func:`save_volume`, each under the name of the file that it was made from.
+
+    Results of pictures are pictures of the same kind and depth; all others are NIfTI in float32. What is there under
+    that name is replaced.
+
+    Args:
+        keys: MetaTensors ``(C, h, w)`` or ``(C, h, w, d)`` that know their file.
+        output_dir: where to; it is made.
+        output_postfix: what the names get at their end, after a ``_``.
+        allow_missing_keys: do not raise when a key is missing.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | os.PathLike,
+        output_postfix: str,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.output_dir = Path(output_dir)
+        self.output_postfix = output_postfix
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Write the images under ``keys``.
+
+        Raises:
+            OSError: see :func:`save_volume`.
+            VolumeError: see :func:`save_volume`.
+        """
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        for key in self.key_iterator(dict(data)):
+            image = data[key]
+            source = Path(image.meta[ImageMetaKey.FILENAME_OR_OBJ])
+            is_picture = not image.meta.get(SPACING_KNOWN, True)
+            suffix = source.suffix.lower() if is_picture else ".nii.gz"
+            voxels = cast_voxels(image.as_tensor(), image.meta["original_dtype"] if is_picture else "float32")
+            path = self.output_dir / f"{name_of_volume(source)}_{self.output_postfix}{suffix}"
+            save_volume(path, MetaTensor(voxels, meta=image.meta), overwrite=True)
+        return dict(data)
