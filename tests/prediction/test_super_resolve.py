@@ -206,7 +206,7 @@ def test_what_can_never_be_done_is_refused_when_the_transform_is_made(arguments)
 
 
 def test_arguments_that_there_are_not_are_refused_when_the_transform_is_made():
-    with pytest.raises(TypeError, match="there is no argument 'windw': Predictor has .*amp, consistency"):
+    with pytest.raises(TypeError, match=r"there is no argument 'windw': Predictor has .*amp, consistency"):
         SuperResolved("image", 2.0, windw=(0, 1))
     with pytest.raises(ValueError, match="bilinear"):
         SuperResolved(("image", "label"), 2.0, mode=("network", "bilinear"))
