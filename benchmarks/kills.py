@@ -21,7 +21,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from monai.utils import path_to_sqlite_uri
 from timing import write_json
 
 from miassr_monai.bundle import default_bundle
+from miassr_monai.handlers.mlflow import make_database
 from miassr_monai.networks import load_network
 from miassr_monai.workflow import tell
 
@@ -185,11 +187,7 @@ def fill_disk(training: Callable[..., Training], root: Path, reference: Path, ro
     """Train on disks that are too small, make room, and let the trainings finish."""
     counts: Counter = Counter()
     for number in range(rounds):
-        disk = root / f"disk_{number}"
-        disk.mkdir()
-        size = random.randint(8, 1500)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", disk], check=True)
-        try:
+        with small_disk(root / f"disk_{number}", random.randint(8, 1500)) as disk:
             run = training(disk / "run")
             code = run.wait()
             counts["stopped" if code else "finished without room for MLflow"] += 1
@@ -197,13 +195,12 @@ def fill_disk(training: Callable[..., Training], root: Path, reference: Path, ro
             counts["no sentence"] += int(code != 0 and not run.last_line().startswith("error: "))
             subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
             finish(training, disk / "run", reference, counts)
-        finally:
-            subprocess.run(["umount", disk], check=True)
     return counts
 
 
-def lose_mlflow(training: Callable[..., Training], root: Path, reference: Path) -> Counter:
-    """Train without a server, with one that says nothing, and with a database that is locked, removed or half made."""
+def lose_mlflow(training: Callable[..., Training], root: Path, reference: Path, rounds: int) -> Counter:
+    """Train without a server, with one that says nothing, and with a database that is locked, removed, half made or on
+    a disk that is read-only."""
     counts: Counter = Counter()
 
     def check(name: str, run: Training, folder: Path) -> None:
@@ -213,13 +210,29 @@ def lose_mlflow(training: Callable[..., Training], root: Path, reference: Path) 
         counts[f"{name}: {'went on, one warning' if good else 'WRONG'}"] += 1
         print(f"{name}: exit code {code}, {warnings} warning(s), {time.monotonic() - start:.0f} s", flush=True)
 
-    folders = {name: root / name for name in ("away", "silent", "locked", "locked later", "removed", "half made")}
-    check("away", training(folders["away"], tracking_uri="http://127.0.0.1:9"), folders["away"])
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        uri = f"http://127.0.0.1:{server.getsockname()[1]}"
-        check("silent", training(folders["silent"], tracking_uri=uri), folders["silent"])
+    for number in range(rounds):
+        place = root / f"mlflow_{number}"
+        place.mkdir()
+        check("away", training(place / "away", tracking_uri="http://127.0.0.1:9"), place / "away")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            uri = f"http://127.0.0.1:{server.getsockname()[1]}"
+            check("silent", training(place / "silent", tracking_uri=uri), place / "silent")
+        spoil_database(training, place, check)
+        if os.geteuid() == 0:
+            with small_disk(place / "disk", 4096) as disk:
+                make_database(disk / "mlruns.db")
+                subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+                uri = path_to_sqlite_uri(disk / "mlruns.db")
+                check("read-only", training(place / "read_only", tracking_uri=uri), place / "read_only")
+    return counts
+
+
+def spoil_database(
+    training: Callable[..., Training], place: Path, check: Callable[[str, Training, Path], None]
+) -> None:
+    """Train with a database that is locked, locked or removed later, or half made."""
     for name in ("locked", "locked later", "removed", "half made"):
-        folder = folders[name]
+        folder = place / name
         folder.mkdir()
         database = folder / "mlruns.db"
         connection = sqlite3.connect(database if name != "removed" else ":memory:", isolation_level=None)
@@ -241,7 +254,17 @@ def lose_mlflow(training: Callable[..., Training], root: Path, reference: Path) 
             database.unlink()
         check(name, run, folder)
         connection.close()
-    return counts
+
+
+@contextmanager
+def small_disk(path: Path, size: int) -> Iterator[Path]:
+    """A disk of so many KiB."""
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", path], check=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", path], check=True)
 
 
 def two_at_once(training: Callable[..., Training], root: Path, reference: Path, rounds: int) -> Counter:
@@ -281,7 +304,7 @@ def main() -> None:
         seconds = time.monotonic() - start
         print(f"a training takes {seconds:.1f} s", flush=True)
         results = {"kills": kill(training, root, reference, seconds, args.rounds)}
-        results["mlflow"] = lose_mlflow(training, root, reference)
+        results["mlflow"] = lose_mlflow(training, root, reference, args.rounds // 5)
         results["two at once"] = two_at_once(training, root, reference, args.rounds // 4)
         if os.geteuid() == 0:
             results["full disks"] = fill_disk(training, root, reference, args.rounds // 2)

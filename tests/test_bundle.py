@@ -289,6 +289,13 @@ def test_a_training_that_diverges_is_stopped_and_leaves_the_last_good_weights(da
     assert (folder / "previous_1" / "model.pt").read_bytes() == before["model.pt"]
 
 
+def test_inference_names_a_volume_that_it_cannot_read(trained, tmp_path):
+    (tmp_path / "cut.nii.gz").write_bytes(b"no volume")
+    overrides = {"ckpt_path": trained / "model.pt", "input": tmp_path, "output_dir": tmp_path}
+    line = refused("inference", "configs/inference.json", **overrides)
+    assert line.startswith(f"error: {tmp_path}/cut.nii.gz is not a NIfTI or Analyze image or is damaged (")
+
+
 def test_a_file_that_does_not_hold_weights_is_refused_by_name(dataset_dir, tmp_path):
     weights = tmp_path / "model.pt"
     torch.save({"weight": torch.zeros(1)}, weights)

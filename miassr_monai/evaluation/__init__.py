@@ -5,7 +5,7 @@ from miassr_monai.evaluation.evaluation import Evaluation
 from miassr_monai.evaluation.page import draw_page
 from miassr_monai.evaluation.paper_protocol import PaperProtocol, PaperProtocolInferer
 from miassr_monai.evaluation.report import make_report, report_table, write_report
-from miassr_monai.evaluation.scale_log import ScaleMLFlowHandler, scale_metrics
+from miassr_monai.evaluation.scale_log import ScaleLog, scale_metrics
 from miassr_monai.evaluation.summary import compare_methods, subject_means, summarize
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "FeatureDistance",
     "PaperProtocol",
     "PaperProtocolInferer",
-    "ScaleMLFlowHandler",
+    "ScaleLog",
     "compare_methods",
     "draw_page",
     "feature_distances",

@@ -7,14 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ignite.engine import Engine
-from monai.handlers import MLFlowHandler
+from ignite.engine import Engine, Events
 
 from miassr_monai.evaluation.evaluation import Evaluation
 from miassr_monai.evaluation.summary import MEAN_SCALE
 from miassr_monai.geometry import parse_scale
+from miassr_monai.handlers import MLflowLog
 
-__all__ = ["ScaleMLFlowHandler", "scale_metrics"]
+__all__ = ["ScaleLog", "scale_metrics"]
 
 # MLflow takes no other characters in the name of a metric.
 REFUSED = re.compile(r"[^\w.\- :]")
@@ -40,20 +40,26 @@ def scale_metrics(report: Mapping[str, Any]) -> dict[int, dict[str, float]]:
     return steps
 
 
-class ScaleMLFlowHandler(MLFlowHandler):
-    """MONAI's ``MLFlowHandler`` that logs the means of an evaluation by :func:`scale_metrics`.
+class ScaleLog:
+    """Log the means of an evaluation by :func:`scale_metrics`, and finish the run.
 
     Attach it after the evaluation.
 
     Args:
         evaluation: what is evaluated.
-        kwargs: see ``MLFlowHandler``.
+        mlflow: the run in MLflow.
     """
 
-    def __init__(self, evaluation: Evaluation, **kwargs: Any) -> None:
-        super().__init__(iteration_log=False, **kwargs)
+    def __init__(self, evaluation: Evaluation, mlflow: MLflowLog) -> None:
         self.evaluation = evaluation
+        self.mlflow = mlflow
 
-    def _default_epoch_log(self, engine: Engine) -> None:
+    def attach(self, engine: Engine) -> None:
+        """Log at the end."""
+        engine.add_event_handler(Events.COMPLETED, self.log)
+
+    def log(self) -> None:
+        """Log the means of the report."""
         for step, metrics in sorted(scale_metrics(self.evaluation.report).items()):
-            self._log_metrics(metrics, step=step)
+            self.mlflow.log_metrics(metrics, step)
+        self.mlflow.close()

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 from ignite.engine import Engine
 from mlflow import MlflowClient
 
-from miassr_monai.evaluation import ScaleMLFlowHandler, scale_metrics
+from miassr_monai.evaluation import ScaleLog, scale_metrics
+from miassr_monai.handlers import MLflowLog
 
 
 def rows(values, measure="psnr", method="mine", degradation="paper", key="mean"):
@@ -60,7 +61,7 @@ def test_mlflow_has_one_curve_for_each_measure_of_each_method(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlruns.db"
     evaluation = SimpleNamespace(report=report(rows({"3": 1.0, "2": 2.0, "1x2": 4.0, "mean": 1.5})))
     engine = Engine(lambda *_: None)
-    ScaleMLFlowHandler(evaluation, tracking_uri=uri, experiment_name="miassr", close_on_complete=True).attach(engine)
+    ScaleLog(evaluation, MLflowLog(uri, "miassr")).attach(engine)
     engine.run([0, 0])
     client = MlflowClient(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("miassr").experiment_id])
@@ -71,3 +72,12 @@ def test_mlflow_has_one_curve_for_each_measure_of_each_method(tmp_path):
         key: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, key)] for key in run.data.metrics
     }
     assert found == {name: [(200, 2.0), (300, 1.0)], f"{name}/1x2": [(200, 4.0)], f"{name}/mean": [(0, 1.5)]}
+
+
+def test_an_evaluation_does_without_mlflow_where_it_has_to(caplog):
+    evaluation = SimpleNamespace(report=report(rows({"2": 1.0, "3": 2.0})))
+    engine = Engine(lambda *_: None)
+    ScaleLog(evaluation, MLflowLog("http://127.0.0.1:9", "miassr")).attach(engine)
+    engine.run([0])
+    (told,) = [record.getMessage() for record in caplog.records if record.name.startswith("miassr")]
+    assert told.startswith("MLflow at http://127.0.0.1:9 cannot be used, the run goes on without it: ")
