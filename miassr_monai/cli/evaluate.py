@@ -7,6 +7,8 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 from miassr_monai.bundle import default_bundle
 from miassr_monai.cli.arguments import file_path, number, number_per_axis
@@ -49,6 +51,24 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         choices=("paper",),
         help="pairs and intensities as the MIASSR paper tests; default: the project's own",
     )
+    parser.add_argument(
+        "--task",
+        choices=("in-plane", "through-plane"),
+        default="in-plane",
+        help="'through-plane' makes thick slices of isotropic volumes, and methods make these isotropic again",
+    )
+    parser.add_argument(
+        "--thickness", type=number, nargs="+", default=[3.0, 4.0, 5.0], metavar="MM", help="default: 3 4 5"
+    )
+    parser.add_argument("--gap", type=number, nargs="+", default=[0.0], metavar="MM", help="between slices; default: 0")
+    parser.add_argument(
+        "--profile", choices=("gaussian", "box", "rf"), nargs="+", default=["gaussian", "box"], help="of thick slices"
+    )
+    parser.add_argument(
+        "--told-profile", choices=("gaussian", "box", "rf"), help="what methods take it for; default: what it is"
+    )
+    parser.add_argument("--adapt-minutes", type=number, default=5.0, metavar="M", help="to each scan; default: 5")
+    parser.add_argument("--adapt-steps", type=int, default=400, metavar="N", help="to each scan; default: 400")
     parser.add_argument("--window", type=number, nargs=2, metavar=("LOW", "HIGH"), help="Hounsfield units, for CT")
     parser.add_argument("--slice-step", type=int, metavar="N", help="take every N-th slice only")
     parser.add_argument("--inception", metavar="PATH", help="weights of Inception-v3, a file or an address, for FID")
@@ -92,21 +112,57 @@ def unwrapped_errors() -> Iterator[None]:
         raise cause from error
 
 
+def run_through_plane(args: argparse.Namespace) -> int:
+    """``miassr evaluate --task through-plane``; 2 where volumes had to be left out."""
+    unused = ("scale", "degradation", "protocol", "slice_step", "inception")
+    if given := next((name for name in unused if getattr(args, name) is not None), None):
+        raise ValueError(f"--task through-plane makes thick slices: leave out --{given.replace('_', '-')}.")
+    check_new(args.output / "through_plane.txt" if args.output.exists() else args.output, args.overwrite)
+    from tqdm import tqdm
+
+    from miassr_monai.adaptation import Adaptation
+    from miassr_monai.evaluation.thick_report import evaluate_thick_slices
+    from miassr_monai.evaluation.thick_slices import ThickSlices, isotropic_loader, thick_methods
+
+    adaptation = Adaptation(minutes=args.adapt_minutes, steps=args.adapt_steps)
+    models = {"model": None, **dict(args.model)}
+    failed = evaluate_thick_slices(
+        args.output,
+        find_items(args),
+        isotropic_loader(args.window),
+        ThickSlices.all_of(args.thickness, args.gap, args.profile),
+        thick_methods(models, adaptation=adaptation, device=args.device, amp=args.amp),
+        told=args.told_profile,
+        progress=partial(tqdm, unit="volume", disable=not sys.stderr.isatty()),
+    )
+    print((args.output / "through_plane.txt").read_text(encoding="utf-8"), end="")
+    for volume, reason in failed.items():
+        print(f"miassr: error: {volume} is left out: {reason}", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def find_items(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The volumes of the data set, or those that are found at its path."""
+    from miassr_monai.data import find_volumes, load_datalist
+
+    try:
+        return load_datalist(args.data, args.section)
+    except FileNotFoundError:
+        return find_volumes(args.data, args.section)
+
+
 def run(args: argparse.Namespace) -> int:
     """``miassr evaluate``: the bundle's evaluation; 2 where volumes had to be left out of the report."""
     if args.protocol and (args.window or args.degradation not in (None, ["paper"])):
         raise ValueError(
             "--protocol paper says how to degrade and to scale intensities: leave out --degradation, --window."
         )
+    if args.task == "through-plane":
+        return run_through_plane(args)
     check_new(args.output.absolute() / "report.html" if args.output.exists() else args.output, args.overwrite)
     from monai.bundle import ConfigWorkflow
 
-    from miassr_monai.data import find_volumes, load_datalist
-
-    try:
-        datalist = load_datalist(args.data, args.section)
-    except FileNotFoundError:
-        datalist = find_volumes(args.data, args.section)
+    datalist = find_items(args)
     lower, upper = args.window or (None, None)
     methods: dict[str, str | None] = {"linear": "linear", "bicubic": "bicubic", "model": None}
     for name, path in args.model:

@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
+from miassr_monai.adaptation import Adaptation
 from miassr_monai.cli import main
 from miassr_monai.degradations import psf_degradation
+from miassr_monai.evaluation import thick_slices
 from miassr_monai.networks import load_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
@@ -238,3 +240,32 @@ def test_the_paper_s_protocol_scores_pairs_made_by_opencv(truth, capsys):
         assert scores["bicubic", number] == pytest.approx(expected, abs=1e-4)
     assert evaluate(truth, "other", "--protocol", "paper", "--window", "0", "1") == 2
     assert "leave out --degradation, --window" in capsys.readouterr().err
+
+
+def test_thick_slices_are_made_of_volumes_and_methods_compared(tmp_path, monkeypatch, capsys):
+    data = np.random.default_rng(0).random((20, 20, 24), np.float32)
+    nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / "a.nii.gz")
+    made = {}
+
+    def methods(models, **settings):
+        made.update(models=models, **settings)
+        return {"cubic spline": lambda profile: thick_slices.cubic_spline}
+
+    monkeypatch.setattr(thick_slices, "thick_methods", methods)
+    out = str(tmp_path / "out")
+    arguments = ["evaluate", str(tmp_path / "a.nii.gz"), out, "--task", "through-plane", "--model", "mine=m.pt"]
+    options = "--thickness 3 4 --gap 0 1 --profile box --adapt-minutes 2 --adapt-steps 9 --amp --device cpu"
+    assert main([*arguments, *options.split()]) == 0
+    table = (tmp_path / "out/through_plane.txt").read_text()
+    assert capsys.readouterr().out == table
+    assert [line.split("mm")[0].strip() for line in table.splitlines() if "mm" in line] == [
+        "box 3",
+        "box 3+1",
+        "box 4",
+        "box 4+1",
+    ]
+    assert made["models"] == {"model": None, "mine": "m.pt"} and made["amp"] and made["device"] == "cpu"
+    assert made["adaptation"] == Adaptation(minutes=2.0, steps=9)
+    assert main([*arguments, "--overwrite", "--scale", "2"]) == 2
+    assert "--task through-plane makes thick slices: leave out --scale." in capsys.readouterr().err
+    assert main(arguments) == 2
