@@ -114,12 +114,12 @@ class Generator(Network):
         in_channels: channels of the input and of the output.
         anisotropic: whether axes may have different scales.
         max_scale: largest scale that it can do.
-        halo: how many LR pixels around its own an output depends on; ``None`` where it depends on the whole.
+        halo: how many LR pixels around its own an output depends on.
+        needs_whole_size: whether an output depends on its place in the whole, too; called with a part, the network is
+            then told the ``whole_size``.
     """
 
-    def __init__(
-        self, trunk: Trunk, *, halo: int | None, anisotropic: bool = False, max_scale: float = float("inf")
-    ) -> None:
+    def __init__(self, trunk: Trunk, *, halo: int, anisotropic: bool = False, max_scale: float = float("inf")) -> None:
         super().__init__()
         self.trunk = trunk
         self.spatial_dims = trunk.spatial_dims
@@ -127,6 +127,7 @@ class Generator(Network):
         self.anisotropic = anisotropic
         self.max_scale = max_scale
         self.halo = halo
+        self.needs_whole_size = False
 
     def get_extra_state(self) -> torch.Tensor:
         """The definition as JSON in bytes, which ``torch.load(weights_only=True)`` reads."""

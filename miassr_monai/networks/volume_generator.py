@@ -30,8 +30,7 @@ class VolumeGenerator(Generator):
         feature_channels: channels that the convolution makes of them.
         depth: fully connected layers, see :class:`ImplicitUpscale`.
         width: their width.
-        coordinates: ``"relative"``, or ``"global"`` as published, see :class:`ImplicitUpscale`. With the latter, a
-            volume cannot be worked on in parts, and ``halo`` is ``None``.
+        coordinates: ``"relative"``, or ``"global"`` as published, see :class:`ImplicitUpscale`.
         anisotropic: let the axes have different scales.
         skip: ``None`` for the published form; ``"tricubic"`` to add the output to tricubic interpolation of the input,
             which is what a new network begins as.
@@ -52,8 +51,8 @@ class VolumeGenerator(Generator):
         skip: str | None = None,
     ) -> None:
         # The trunk's, the convolution, and one where an HR voxel is between two LR voxels; no less than tricubic's.
-        halo = None if coordinates == "global" else max(trunk.halo + 2, 3)
-        super().__init__(trunk, halo=halo, anisotropic=anisotropic)
+        super().__init__(trunk, halo=max(trunk.halo + 2, 3), anisotropic=anisotropic)
+        self.needs_whole_size = coordinates == "global"
         if trunk.spatial_dims != 3:
             raise ValueError("implicit upscaling works on volumes: give a trunk with spatial_dims=3.")
         if trunk.scales:
@@ -80,6 +79,7 @@ class VolumeGenerator(Generator):
         scale: Scale = 2.0,
         origin: Sequence[int] = (0, 0, 0),
         samples: torch.Tensor | None = None,
+        whole_size: Sequence[int] | None = None,
     ) -> torch.Tensor:
         """Super-resolve ``x`` ``(N, in_channels, h, w, d)`` to ``(N, in_channels, floor(s h), floor(s w), floor(s
         d))``.
@@ -91,19 +91,21 @@ class VolumeGenerator(Generator):
                 voxels of the whole that lie wholly within the part, equal to the whole's ``halo`` voxels off the cut.
             samples: which voxels of the output are wanted of each volume, as indices into the flattened output
                 ``(N, K)``; all unless given. Training needs only some.
+            whole_size: LR voxels along each axis of the whole, which global coordinates of a part need.
 
         Returns:
             The volumes, or the wanted voxels ``(N, in_channels, K)``.
 
         Raises:
             ValueError: when ``scale`` is below 1, not finite, or unequal in a network that is not anisotropic; when
-                ``x`` has a wrong rank or channel count; or for a part of a volume with global coordinates.
+                ``x`` has a wrong rank or channel count; or for a part of a volume with global coordinates whose size
+                is not told.
         """
         if x.dim() != 5 or x.size(1) != self.in_channels:
             raise ValueError(
                 f"this generator needs volumes of shape (N, {self.in_channels}, h, w, d), got {list(x.shape)}."
             )
-        volume = self.upscale(self.features(self.trunk(x)), scale, origin, samples)
+        volume = self.upscale(self.features(self.trunk(x)), scale, origin, samples, whole_size)
         if not self.adds_tricubic:
             return volume
         smooth = tricubic_upscale(x, scale, origin)

@@ -94,10 +94,11 @@ def test_the_skip_adds_tricubic_interpolation(scale):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("coordinates", ["relative", "global"])
 @pytest.mark.parametrize("trunk", ["EDSR", "RDN", "ResCNN", "SRResNet"])
 @pytest.mark.parametrize("scale", [2.0, 2.37, (1.0, 3.3, 1.7)], ids=str)
-def test_tiles_are_the_whole(trunk, scale):
-    network = small(trunk=trunk, skip="tricubic").float()
+def test_tiles_are_the_whole(trunk, scale, coordinates):
+    network = small(trunk=trunk, skip="tricubic", coordinates=coordinates).float()
     x = torch.rand(1, 1, network.halo + 16, 4, 3)
     whole = SuperResolutionInferer()(x, network, scale=scale)
     # Tiles of a volume have as many voxels as those of slices have pixels: 9 along an axis.
@@ -139,15 +140,16 @@ def test_attributes_say_how_it_is_to_be_used():
     network = small(3)
     assert (network.spatial_dims, network.in_channels, network.anisotropic) == (3, 3, True)
     assert (network.halo, network.max_scale) == (network.trunk.halo + 2, math.inf)
-    assert small(coordinates="global").halo is None
+    assert not network.needs_whole_size and small(coordinates="global").needs_whole_size
 
 
 @torch.no_grad()
-def test_global_coordinates_are_not_cut_into_tiles():
+def test_global_coordinates_of_a_part_need_the_size_of_the_whole():
     network, x = small(coordinates="global"), torch.rand(1, 1, 5, 4, 4, dtype=torch.float64)
-    with pytest.raises(ValueError, match="set tile_size to None"):
-        SuperResolutionInferer(tile_size=8)(x, network, scale=2.0)
-    torch.testing.assert_close(SuperResolutionInferer()(x, network, scale=2.0), network(x, 2.0), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="give its size with a part of it"):
+        network(x, 2.0, origin=(1, 0, 0))
+    torch.testing.assert_close(network(x, 2.0, whole_size=(5, 4, 4)), network(x, 2.0), rtol=0, atol=0)
+    assert not torch.equal(network(x, 2.0, whole_size=(6, 4, 4)), network(x, 2.0))
 
 
 @torch.no_grad()

@@ -42,16 +42,19 @@ class Axis(NamedTuple):
         return Axis(index - first, self.weight[part], self.coordinate[part]), slice(first, last + 1)
 
 
-def place(size: int, fraction: tuple[int, int], origin: int, sees_whole: bool) -> Axis:
-    """Where the HR samples are that lie wholly within ``size`` LR samples from ``origin`` on, at scale ``p / q``."""
+def place(size: int, fraction: tuple[int, int], origin: int, whole_size: int | None) -> Axis:
+    """Where the HR samples are that lie wholly within ``size`` LR samples from ``origin`` on, at scale ``p / q``.
+
+    Coordinates are those in the whole, whose size is then given, or in an LR sample.
+    """
     p, q = fraction
     first, end = upscaled_range(size, p, q, origin)
     whole, rest = sample_positions(end - first, q, p, first)
     index = (whole - origin).unsqueeze(1) + torch.arange(2)
     weight = torch.stack([1 - rest, rest], 1)
-    if sees_whole:
-        weight = weight * ((index >= 0) & (index < size))
-        coordinate = (whole + rest + 0.5) * 2 / size - 1
+    if whole_size is not None:
+        weight = weight * ((index + origin >= 0) & (index + origin < whole_size))
+        coordinate = (whole + rest + 0.5) * 2 / whole_size - 1
     else:
         # From the centre of the LR sample whose extent the HR sample's centre is in.
         coordinate = 2 * (rest - (rest >= 0.5).to(rest.dtype))
@@ -95,8 +98,7 @@ class ImplicitUpscale(nn.Module):
         width: of the layers between.
         coordinates: ``"relative"``: the place within the LR voxel, from -1 to 1 along each axis, and the size of the HR
             voxel in LR voxels; features are repeated past the border. ``"global"``, as published: the place in the
-            whole volume, from -1 to 1 along each axis, for which a whole volume is needed; features are 0 past the
-            border.
+            whole volume, from -1 to 1 along each axis; features are 0 past the border.
         anisotropic: let the axes have different scales. With relative coordinates, the size is then that of each axis.
         positive: a ReLU at the end, too, as published.
 
@@ -135,6 +137,7 @@ class ImplicitUpscale(nn.Module):
         scale: Scale,
         origin: Sequence[int] = (0, 0, 0),
         samples: torch.Tensor | None = None,
+        whole_size: Sequence[int] | None = None,
     ) -> torch.Tensor:
         """Upscale ``features`` ``(N, in_channels, h, w, d)`` to ``(N, out_channels, floor(s h), floor(s w), floor(s
         d))``.
@@ -146,13 +149,15 @@ class ImplicitUpscale(nn.Module):
                 voxels of the whole that lie wholly within the part.
             samples: which voxels of the output are wanted of each volume, as indices into the flattened output
                 ``(N, K)``; all unless given.
+            whole_size: LR voxels along each axis of the whole, which global coordinates of a part need.
 
         Returns:
             The volumes, or the wanted voxels ``(N, out_channels, K)``.
 
         Raises:
             ValueError: when ``scale`` is below 1, not finite, or unequal in a module that is not anisotropic; when the
-                features have a wrong rank or channel count; or for a part with global coordinates.
+                features have a wrong rank or channel count; or for a part with global coordinates of a whole whose
+                size is not told.
         """
         if features.dim() != 5 or features.size(1) != self.in_channels:
             raise ValueError(
@@ -162,11 +167,12 @@ class ImplicitUpscale(nn.Module):
         fractions = [nearest_fraction(s) for s in scales]
         if not self.anisotropic and len(set(fractions)) > 1:
             raise ValueError(f"the scales {scales} differ: build the network with anisotropic=True.")
-        if self.sees_whole and any(origin):
-            raise ValueError("global coordinates are those of a whole volume: do not cut it into tiles.")
+        if self.sees_whole and whole_size is None and any(origin):
+            raise ValueError("global coordinates are those of a whole volume: give its size with a part of it.")
+        sizes = (whole_size or features.shape[2:]) if self.sees_whole else [None] * 3
         axes = [
-            Axis(*[values.to(features.device) for values in place(size, fraction, begin, self.sees_whole)])
-            for size, fraction, begin in zip(features.shape[2:], fractions, origin, strict=True)
+            Axis(*[values.to(features.device) for values in place(*axis)])
+            for axis in zip(features.shape[2:], fractions, origin, sizes, strict=True)
         ]
         rows = [self.coordinate_rows(stage[0], axes, fractions) for stage in (self.first, self.second)]
         if samples is None:

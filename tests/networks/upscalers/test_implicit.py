@@ -244,5 +244,5 @@ def test_what_cannot_be_upscaled_is_refused(shape, options, message):
 
 def test_a_part_is_refused_where_coordinates_are_global():
     module = ImplicitUpscale(3, depth=4, width=4, coordinates="global")
-    with pytest.raises(ValueError, match="do not cut it into tiles"):
+    with pytest.raises(ValueError, match="give its size with a part of it"):
         module(torch.zeros(1, 3, 4, 4, 4), 2.0, (0, 1, 0))
