@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 
 from miassr_monai.evaluation.figures import ERROR_LIMIT, draw_curves, draw_error, draw_image
-from miassr_monai.evaluation.summary import MEAN_SCALE, Record
+from miassr_monai.evaluation.summary import MEAN_SCALE, Record, gains, reference_method
 
 __all__ = ["draw_page"]
 
@@ -58,6 +58,7 @@ def draw_page(report: Mapping[str, Any], headline: str, pictures: Sequence[Recor
         contrasts=contrast_rows(report["contrasts"], methods),
         subjects=subject_rows(report["subjects"], methods),
         matrix=matrix_rows(report, methods),
+        gains=gain_table(report, methods),
         distances=distance_rows(report["distances"], methods),
         titles={name: title for name, (title, _, _) in MEASURES.items()},
         cases=[draw_case(case, methods) for case in choose(pictures)],
@@ -159,6 +160,18 @@ def matrix_rows(report: Mapping[str, Any], methods: Sequence[str]) -> list[Recor
             row["cells"].append(pair)
         rows.append(row)
     return [{"degradations": degradations, "rows": rows}] if len(degradations) > 1 else []
+
+
+def gain_table(report: Mapping[str, Any], methods: Sequence[str]) -> list[Record]:
+    """What the last method gains under each degradation at each scale, if there are several degradations."""
+    table = gains(report["summary"], methods) if len(methods) > 1 else ()
+    if len(table) < 2:
+        return []
+    rows = [
+        {"label": name, "cells": [{"text": number(gain, sign=True), "loss": gain < 0} for gain in row]}
+        for name, *row in table.itertuples()
+    ]
+    return [{"reference": reference_method(methods), "method": methods[-1], "scales": list(table), "rows": rows}]
 
 
 def distance_rows(distances: Sequence[Record], methods: Sequence[str]) -> list[Record]:

@@ -17,7 +17,15 @@ import torch
 
 import miassr_monai
 from miassr_monai.evaluation.page import draw_page
-from miassr_monai.evaluation.summary import MEAN_SCALE, Record, compare_methods, subject_means, summarize
+from miassr_monai.evaluation.summary import (
+    MEAN_SCALE,
+    Record,
+    compare_methods,
+    gains,
+    reference_method,
+    subject_means,
+    summarize,
+)
 from miassr_monai.files import whole_file
 from miassr_monai.prediction import TrainedModel
 
@@ -101,7 +109,8 @@ def subject_records(scores: pd.DataFrame, degradation: str) -> list[Record]:
 
 
 def report_table(report: Mapping[str, Any]) -> str:
-    """Text table of the mean PSNR (dB) and SSIM of each method at each scale, the comparison, and what was left out."""
+    """Text table of the mean PSNR (dB) and SSIM of each method at each scale, the comparison, the gain under each
+    degradation where there are several, and what was left out."""
     cells = {
         (row["scale"], row["method"], row["measure"]): row["mean"]
         for row in report["summary"]
@@ -119,7 +128,23 @@ def report_table(report: Mapping[str, Any]) -> str:
         pairs = [(cells[scale, method, "psnr"], cells[scale, method, "ssim"]) for method in methods]
         lines.append(f"{scale:<{first}}" + "".join(f"{psnr:>{width - 8}.2f}{ssim:>8.4f}" for psnr, ssim in pairs))
     failed = [f"{volume} is left out: {reason}" for volume, reason in report["failed"].items()]
-    return "\n".join([*lines, "", headline(report), *failed])
+    return "\n".join([*lines, "", headline(report), *gain_lines(report, methods), *failed])
+
+
+def gain_lines(report: Mapping[str, Any], methods: Sequence[str]) -> list[str]:
+    """Text table of what the last method gains under each degradation, if there are several."""
+    table = gains(report["summary"], methods) if len(methods) > 1 else pd.DataFrame()
+    if len(table) < 2:
+        return []
+    first = max(map(len, table.index))
+    width = max(8, *(len(scale) + 2 for scale in table.columns))
+    rows = [f"{name:<{first}}" + "".join(f"{gain:>+{width}.2f}" for gain in row) for name, *row in table.itertuples()]
+    return [
+        "",
+        f"PSNR (dB) gained by {methods[-1]} over {reference_method(methods)}:",
+        " " * first + "".join(f"{scale:>{width}}" for scale in table.columns),
+        *rows,
+    ]
 
 
 def headline(report: Mapping[str, Any]) -> str:
@@ -133,7 +158,7 @@ def headline(report: Mapping[str, Any]) -> str:
     about = f"{report['degradation']} degradation, {plural(rows[-1]['subjects'], 'subject')}"
     if len(methods) == 1:
         return f"{methods[0]}: {rows[0]['mean']:.2f} dB PSNR on average over the scales ({about})."
-    reference = "bicubic" if "bicubic" in methods[:-1] else methods[0]
+    reference = reference_method(methods)
     test = next(
         test
         for test in report["tests"]

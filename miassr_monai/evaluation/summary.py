@@ -10,7 +10,7 @@ import pandas as pd
 
 from miassr_monai.metrics import SLICE_MEASURES, bootstrap_interval, paired_tests
 
-__all__ = ["MEAN_SCALE", "Record", "compare_methods", "subject_means", "summarize"]
+__all__ = ["MEAN_SCALE", "Record", "compare_methods", "gains", "reference_method", "subject_means", "summarize"]
 
 Record = dict[str, Any]
 # Stands for the mean over all scales where a scale does.
@@ -76,6 +76,27 @@ def summarize(scores: pd.DataFrame) -> list[Record]:
                 }
             )
     return records
+
+
+def reference_method(methods: Sequence[str]) -> str:
+    """What the last method is compared with: bicubic interpolation, or the first one."""
+    return "bicubic" if "bicubic" in methods[:-1] else methods[0]
+
+
+def gains(summary: Sequence[Record], methods: Sequence[str]) -> pd.DataFrame:
+    """PSNR (dB) that the last method gains over :func:`reference_method`.
+
+    Args:
+        summary: see :func:`summarize`.
+        methods: two or more.
+
+    Returns:
+        A row for each degradation, a column for each scale, in their order.
+    """
+    psnr = pd.DataFrame([row for row in summary if row["measure"] == "psnr"])
+    table = psnr.set_index(["degradation", "scale", "method"])["mean"].unstack("method")
+    gain = (table[methods[-1]] - table[reference_method(methods)]).unstack("scale")
+    return gain.loc[list(dict.fromkeys(psnr["degradation"])), list(dict.fromkeys(psnr["scale"]))]
 
 
 def compare_methods(scores: pd.DataFrame, methods: Sequence[str], measures: Sequence[str]) -> list[Record]:

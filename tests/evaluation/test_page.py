@@ -226,6 +226,10 @@ def test_degradations_are_compared_where_there_are_several(make_page, make_score
     best = page.best("Across degradations")
     assert (best["bicubic"], best["mine"]) == (["50.00", "0.5000"], ["29.00", "0.2900"])
     assert page.rows("By scale")["mean"][:2] == ["28.00", "29.00"]
+    assert page.rows("Gain by degradation and scale") == {
+        "paper": ["+1.00", "+1.00", "+1.00"],
+        "psf": ["-10.00", "-", "-10.00"],
+    }
 
 
 def test_contrasts_have_a_table_where_there_are_several(make_page, make_scores):

@@ -49,6 +49,25 @@ def test_the_table_has_a_line_for_each_scale(make_case):
     ]
 
 
+def test_the_gain_under_each_degradation_at_each_scale_is_told(make_scores, make_models):
+    worse = {place: [value - 0.5 for value in values] for place, values in PSNR.items()}
+    scores = pd.concat(
+        [
+            make_scores(PSNR, "bicubic"),
+            make_scores(better(PSNR, 1.25), "model"),
+            make_scores(PSNR, "bicubic", degradation="psf:noise=0.08"),
+            make_scores(worse, "model", degradation="psf:noise=0.08"),
+        ]
+    )
+    report = make_report(scores, models=make_models("bicubic", "model"))
+    assert report_table(report).splitlines()[-4:] == [
+        "PSNR (dB) gained by model over bicubic:",
+        "                     2     3.5    mean",
+        "paper            +1.25   +1.25   +1.25",
+        "psf:noise=0.08   -0.50   -0.50   -0.50",
+    ]
+
+
 def test_long_scales_have_room_and_failures_are_told(make_scores, make_models):
     scores = make_scores({("a", "a1", (1.0, 2.375)): [30.0], ("a", "a1", (1.0, 1.0, 4.0)): [20.0]})
     report = make_report(scores, models=make_models("model"), failed={"b/b1.nii": "it is cut short: copy it again."})
@@ -101,7 +120,7 @@ def test_table_and_headline_are_about_the_first_degradation(make_scores, make_mo
     lines = report_table(report).splitlines()
     assert report["degradation"] == "psf"
     assert lines[4].split() == ["mean", "28.00", "0.2800", "29.00", "0.2900"]
-    assert lines[-1].startswith("mine against bicubic: +1.00 dB PSNR (95 % interval +1.00 to +1.00), psf degradation")
+    assert lines[6].startswith("mine against bicubic: +1.00 dB PSNR (95 % interval +1.00 to +1.00), psf degradation")
 
 
 def test_subjects_have_their_means_under_the_first_degradation(make_scores, make_models):
