@@ -20,6 +20,7 @@ EPILOG = """examples:
   miassr upscale dicom_folder fine.nii.gz --spacing 0.5x0.5 --window -160 240
   miassr upscale folder_of_volumes folder_of_results --scale 2 --report report.json
   miassr upscale folder_of_volumes folder_of_results --scale 2x2x3 --skip-existing
+  miassr upscale --channels t1.nii.gz t2.nii.gz folder_of_results --scale 2 --model two.pt
   miassr evaluate folder_of_volumes folder_of_report --model mine=model.pt
   miassr compare data_set folder_of_comparison --plan trunks
   miassr datalist oasis folder_of_disc1

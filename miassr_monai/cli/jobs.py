@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,10 @@ from miassr_monai.volume_files import (
     parts_of,
 )
 
-__all__ = ["Job", "check_jobs", "find_jobs", "reports_so_far"]
+__all__ = ["Job", "check_jobs", "find_channels", "find_jobs", "reports_so_far"]
+
+# Stands for a channel that is missing.
+MISSING = Path("-")
 
 
 class Job(NamedTuple):
@@ -70,14 +74,47 @@ def find_jobs(source: Path, target: Path) -> tuple[list[Job], bool]:
     jobs: dict[Path, Job] = {}
     for path in volumes:
         place = path.relative_to(source)
-        suffix = path.suffix if kind_by_name(path) == PICTURE and not path.is_dir() else ".nii.gz"
-        result = place.parent / f"{name_of_volume(path)}{suffix}"
+        result = place.parent / result_name(path)
         if result in jobs:
             raise ValueError(
                 f"{jobs[result].source} and {path} would have the same result {target / result}: rename one of them."
             )
         jobs[result] = Job(path, target / result, str(place), str(result))
     return list(jobs.values()), True
+
+
+def find_channels(sources: Sequence[Path], folder: Path) -> list[Job | None]:
+    """The channels of one image, each with its own result in a folder; ``None`` for one that is missing.
+
+    Raises:
+        FileNotFoundError: when there is nothing at a path.
+        ValueError: when something may not be read, or the results would have no place of their own.
+    """
+    if folder.is_file() or folder.name.lower().endswith(OUTPUTS):
+        raise ValueError(f"each channel has a result of its own: give a folder for them, not {folder}.")
+    jobs: dict[str, Job] = {}
+    channels: list[Job | None] = []
+    for source in sources:
+        if source == MISSING:
+            channels.append(None)
+            continue
+        kind_of(source)
+        result = result_name(source)
+        if result in jobs:
+            raise ValueError(
+                f"{jobs[result].source} and {source} would have the same result {folder / result}: rename one of them."
+            )
+        jobs[result] = Job(source, folder / result, Path(os.path.abspath(source)).name, result)
+        channels.append(jobs[result])
+    if not jobs:
+        raise ValueError("no channel is given: give the volumes of the channels, and - for each that is missing.")
+    return channels
+
+
+def result_name(source: Path) -> str:
+    """What to call the result of a volume in a folder of results."""
+    suffix = source.suffix if kind_by_name(source) == PICTURE and not source.is_dir() else ".nii.gz"
+    return f"{name_of_volume(source)}{suffix}"
 
 
 def check_jobs(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from miassr_monai.bundle import INTERPOLATIONS, UNTRAINED, find_model
 from miassr_monai.cli.arguments import file_path, number, number_per_axis, one_line
-from miassr_monai.cli.jobs import Job, check_jobs, find_jobs, reports_so_far
+from miassr_monai.cli.jobs import Job, check_jobs, find_channels, find_jobs, reports_so_far
 from miassr_monai.files import save_atomically
 from miassr_monai.volume_files import DTYPES, PICTURE, kind_by_name
 
@@ -30,11 +30,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "upscale",
         help="super-resolve a volume, a DICOM series or a folder of volumes",
-        usage="miassr upscale IN OUT (--scale S | --spacing MM) [other options]",
+        usage="miassr upscale IN OUT (--scale S | --spacing MM) [other options]\n"
+        "       miassr upscale --channels IN IN ... OUT (--scale S | --spacing MM) [other options]",
     )
     parser.add_argument(
         "input",
         type=file_path,
+        nargs="+",
         metavar="IN",
         help="NIfTI, Analyze, NRRD, PNG or TIFF file, DICOM folder, or a folder of these",
     )
@@ -42,8 +44,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "output",
         type=file_path,
         metavar="OUT",
-        help="NIfTI file, or PNG or TIFF for a picture, or a folder for a folder",
+        help="NIfTI file, or PNG or TIFF for a picture, or a folder for a folder or for channels",
     )
+    parser.add_argument(
+        "--channels",
+        action="store_true",
+        help="the volumes IN are the channels that the model sees together, in its order; - for one that is missing",
+    )
+    parser.add_argument("--fill-missing", action="store_true", help="go on where a channel is missing, with 0 for it")
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument(
         "--scale", type=number_per_axis, metavar="S", help="such as 2.5, of a slice's two axes; or of each axis: 2x2x3"
@@ -100,15 +108,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """``miassr upscale``: super-resolve one volume, or each volume of a folder."""
-    jobs, many = find_jobs(args.input, args.output)
+    """``miassr upscale``: super-resolve one volume, each volume of a folder, or the channels of one image."""
+    channels = find_channels(args.input, args.output) if args.channels else []
+    if not channels and len(args.input) > 1:
+        raise ValueError(f"there are {len(args.input)} volumes: give --channels where they are those of one image.")
+    jobs, many = ([job for job in channels if job], False) if channels else find_jobs(args.input[0], args.output)
     if args.save_model is not None and (many or not args.adapt):
         raise ValueError("--save-model keeps what --adapt makes of one scan: give --adapt, and no folder of volumes.")
     check_jobs(
         jobs,
         others=[path for path in (args.report, args.preview, args.save_model) if path is not None],
         weights=None if args.model in (*INTERPOLATIONS, UNTRAINED) else find_model(args.model)[0],
-        folder=args.output if many else None,
+        folder=args.output if many or channels else None,
         overwrite=args.overwrite,
         skip_existing=args.skip_existing,
     )
@@ -119,16 +130,20 @@ def run(args: argparse.Namespace) -> int:
     if not left:
         return 0
     if not many:
-        run_one(left[0], args)
+        run_one(left, channels, args)
         return 0
     return run_all(left, args, reports)
 
 
-def run_one(job: Job, args: argparse.Namespace) -> None:
-    """Super-resolve one volume."""
+def run_one(jobs: list[Job], channels: list[Job | None], args: argparse.Namespace) -> None:
+    """Super-resolve one volume, or channels together, of which those among ``jobs`` are written."""
     from miassr_monai.prediction.report import write_report
 
-    report = upscale_volume(job, make_predictor(args, job.target), args, args.preview)
+    predictor = make_predictor(args, jobs[0].target)
+    if channels:
+        report = upscale_channels(jobs, channels, predictor, args)
+    else:
+        report = upscale_volume(jobs[0], predictor, args, args.preview)
     if args.report is not None:
         write_report(args.report, report)
 
@@ -185,6 +200,7 @@ def make_predictor(args: argparse.Namespace, target: Path) -> Predictor:
         consistency=None if args.consistency == "off" else args.consistency,
         adapt=args.adapt and Adaptation(minutes=args.adapt_minutes),
         dtype=args.dtype or ("input" if kind_by_name(target) == PICTURE else "float32"),
+        fill_missing=args.fill_missing,
         progress=partial(tqdm, unit="slice", leave=False, disable=args.quiet or not sys.stderr.isatty()),
     )
 
@@ -197,7 +213,7 @@ def upscale_volume(job: Job, predictor: Predictor, args: argparse.Namespace, pre
 
     check_output(job.target, args.overwrite)
     # Of the volumes of a folder each warning says whose it is.
-    source = None if job.source == args.input else job.source
+    source = None if [job.source] == args.input else job.source
     with user_warnings(args.quiet, args.strict, source) as found, memory_errors(job.source, args.tile_size):
         coarse = load_volume(job.source)
         if kind_by_name(job.target) == PICTURE:
@@ -217,6 +233,41 @@ def upscale_volume(job: Job, predictor: Predictor, args: argparse.Namespace, pre
         print(summary(job.target, report))
     if preview is not None:
         draw_preview(coarse, fine, report, preview)
+    return report
+
+
+def upscale_channels(
+    jobs: list[Job], channels: list[Job | None], predictor: Predictor, args: argparse.Namespace
+) -> dict[str, Any]:
+    """Super-resolve the channels of an image together, and write those of ``jobs``; returns the report."""
+    from miassr_monai.data import load_volume, save_volume, split_channels, stack_channels
+    from miassr_monai.prediction.preview import draw_preview
+
+    sources = [None if job is None else job.source for job in channels]
+    with user_warnings(args.quiet, args.strict, None) as found, memory_errors(jobs[0].source, args.tile_size):
+        images = [None if source is None else load_volume(source) for source in sources]
+        coarse = stack_channels(sources, images, args.fill_missing)
+        try:
+            fine = predictor(coarse, scale=args.scale, spacing=args.spacing)
+        except ValueError as error:
+            raise ValueError(f"{', '.join(map(str, filter(None, sources)))}: {error}") from error
+    args.output.mkdir(parents=True, exist_ok=True)
+    for job, image in zip(channels, split_channels(fine), strict=True):
+        if job in jobs:
+            save_volume(job.target, image, args.overwrite)
+    if args.save_model is not None and predictor.adapted is not None:
+        save_atomically(predictor.adapted.state_dict(), args.save_model)
+    for job in filter(None, channels):
+        found = [message.replace(str(job.source), job.input_file) for message in found]
+    files = {
+        "input_file": [job and job.input_file for job in channels],
+        "output_file": [job and job.output_file for job in channels],
+    }
+    report = {**files, **predictor.report, "warnings": found}
+    if not args.quiet:
+        print(summary(args.output, report))
+    if args.preview is not None:
+        draw_preview(coarse, fine, report, args.preview)
     return report
 
 

@@ -1,5 +1,6 @@
 """Data sets: lists of volumes, public and sample data, batches of one scale; reading and writing single volumes."""
 
+from miassr_monai.data.channels import split_channels, stack_channels
 from miassr_monai.data.datalist import files_of, find_volumes, load_datalist, write_datalist
 from miassr_monai.data.load_volumed import LoadVolumed
 from miassr_monai.data.public_data_sets import find_subjects
@@ -35,7 +36,9 @@ __all__ = [
     "load_volume",
     "save_volume",
     "slices_collate",
+    "split_channels",
     "split_subjects",
+    "stack_channels",
     "start_worker",
     "subject_of",
     "volume_collate",

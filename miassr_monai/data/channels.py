@@ -14,7 +14,7 @@ from monai.data.utils import to_affine_nd
 from miassr_monai.transforms.missing_channels import MISSING_CHANNELS
 from miassr_monai.volume_files import VolumeError
 
-__all__ = ["stack_channels"]
+__all__ = ["split_channels", "stack_channels"]
 
 # Corners of two grids that differ by less than this part of a voxel coincide: headers are rounded.
 TOLERANCE = 0.01
@@ -57,6 +57,11 @@ def stack_channels(
     if missing:
         result.meta[MISSING_CHANNELS] = missing
     return result
+
+
+def split_channels(image: MetaTensor) -> list[MetaTensor]:
+    """An image ``(C, *size)`` as one ``(1, *size)`` of each channel, with its affine and ``meta``."""
+    return [MetaTensor(channel, meta=dict(image.meta)) for channel in image.as_tensor().split(1)]
 
 
 def check_grid(path: str, image: MetaTensor, first_path: str, first: MetaTensor) -> None:

@@ -15,6 +15,7 @@ from miassr_monai.data.picture import SPACING_KNOWN
 from miassr_monai.geometry import upscaled_size
 from miassr_monai.prediction.model import TrainedModel
 from miassr_monai.prediction.slice_model import NOT_KNOWN, SliceModel, make_slice_model
+from miassr_monai.transforms.missing_channels import missing_channels
 
 __all__ = ["Plan", "check_request", "make_plan", "warnings_of"]
 
@@ -280,8 +281,9 @@ def warnings_of(
             f"the thickness of the slices is not known and taken to be their distance, {plan.slices.thickness:.3g} mm: "
             "give it where there are gaps between slices, or where they overlap."
         )
+    there = [channel for number, channel in enumerate(image) if number not in missing_channels(image)]
     # One voxel is always the highest, which in a small image is a large part.
-    clipped = max((channel == channel.max()).sum().item() - 1 for channel in image) / image[0].numel()
+    clipped = max((channel == channel.max()).sum().item() - 1 for channel in there) / image[0].numel()
     if clipped > CLIPPED_SHARE:
         found.append(f"{clipped:.1%} of the voxels have the highest intensity: the image looks clipped.")
     return found

@@ -29,6 +29,7 @@ from miassr_monai.prediction.plan import Plan, make_plan, warnings_of
 from miassr_monai.prediction.pretrained import load_pretrained
 from miassr_monai.prediction.report import make_report
 from miassr_monai.resampling import bicubic_axis
+from miassr_monai.transforms.missing_channels import missing_channels
 from miassr_monai.transforms.unit_range import intensity_range
 from miassr_monai.volume_files import DTYPES
 
@@ -82,6 +83,8 @@ class Predictor:
             corrected. ``True``, or an :class:`Adaptation` that says for how long.
         dtype: of the result: ``"float32"``; an integer type such as ``"int16"``, for which it is rounded and clipped;
             or ``"input"``, the type of the input, where floating-point numbers are float32.
+        fill_missing: of an image whose channels are several files, super-resolve the others where one is missing, with
+            0 in its place, instead of refusing it.
         strict: raise a ``ValueError`` where there would be a warning.
         progress: show the progress, such as ``tqdm``; called on an iterable with ``total``.
 
@@ -119,6 +122,7 @@ class Predictor:
         consistency: str | None = "report",
         adapt: bool | Adaptation = False,
         dtype: str = "float32",
+        fill_missing: bool = False,
         strict: bool = False,
         progress: Callable[..., Any] | None = None,
     ) -> None:
@@ -145,6 +149,7 @@ class Predictor:
         check_adaptation(self.model, self.adaptation)
         self.adapted: nn.Module | None = None
         self.amp, self.progress = amp, progress
+        self.fill_missing = fill_missing
         self.strict = strict
         parameter = next(self.model.network.parameters(), None)
         self.inferer = partial(
@@ -192,7 +197,7 @@ class Predictor:
 
     def __call__(
         self,
-        image: str | os.PathLike | np.ndarray | torch.Tensor,
+        image: str | os.PathLike | Sequence[str | os.PathLike | None] | np.ndarray | torch.Tensor,
         *,
         scale: float | Sequence[float] | None = None,
         spacing: float | Sequence[float] | None = None,
@@ -200,9 +205,10 @@ class Predictor:
         """Super-resolve an image.
 
         Args:
-            image: file or DICOM folder, see :func:`load_volume`; or channel first ``(C, h, w)`` or ``(C, h, w, d)``.
-                Each channel (time, echo, modality) is super-resolved by itself by a network with one channel. Only a
-                file and a MetaTensor have an affine; anything else has a spacing of 1.
+            image: file or DICOM folder, see :func:`load_volume`; several, which are its channels, ``None`` for one that
+                is missing; or channel first ``(C, h, w)`` or ``(C, h, w, d)``. Each channel (time, echo, modality) is
+                super-resolved by itself by a network with one channel; one with more sees as many together. Only files
+                and a MetaTensor have an affine; anything else has a spacing of 1.
             scale: HR samples per LR sample: one number for the axes that the network sees, those of a slice or all; or
                 one for each axis.
             spacing: wanted, in mm: one number for all axes, or one for each.
@@ -210,7 +216,8 @@ class Predictor:
         Returns:
             ``(C, floor(s h), floor(s w)[, floor(s d)])`` on the CPU, in the input's intensity units, with the affine of
             the finer grid and the input's ``meta``. What MONAI's readers and writers keep there of the grid
-            (``spatial_shape``, ``original_affine``, ``dim``, ``pixdim``) becomes that of the finer grid.
+            (``spatial_shape``, ``original_affine``, ``dim``, ``pixdim``) becomes that of the finer grid. A channel that
+            is missing is 0.
 
         Raises:
             FileNotFoundError: when there is no such file.
@@ -218,7 +225,7 @@ class Predictor:
                 the result; with ``strict``, also where there would be a warning.
         """
         start = time.perf_counter()
-        given = as_volume(image)
+        given = as_volume(image, self.fill_missing)
         dtype = self.dtype if self.dtype != "input" else dtype_of(image, given)
         plan = make_plan(
             given,
@@ -231,7 +238,8 @@ class Predictor:
             slice_profile=self.slice_profile,
         )
         found = self.check(given, plan)
-        fine, ranges, measured = self.run(given.as_tensor().reshape(-1, *plan.shape), plan)
+        volume, missing = given.as_tensor().reshape(-1, *plan.shape), missing_channels(given)
+        fine, ranges, measured = self.run(volume, plan, missing)
         result = on_fine_grid(cast_voxels(fine, dtype), given, plan)
         self.report = make_report(
             given,
@@ -264,7 +272,10 @@ class Predictor:
     def check(self, image: MetaTensor, plan: Plan) -> list[str]:
         """Refuse what the network cannot do, and warn the caller of :meth:`__call__` of what it was not made for."""
         if image.shape[0] % self.channels:
-            raise ValueError(f"the model needs {self.channels} channels, but the image has {image.shape[0]}.")
+            raise ValueError(
+                f"the model needs {self.channels} channels, but the image has {image.shape[0]}: give the volumes of "
+                "all channels together, or another model."
+            )
         low, high = (value.item() for value in image.as_tensor().aminmax())
         if high - low > MAX_SPAN:
             raise ValueError(f"the intensities, {low:.3g} to {high:.3g}, are too large to compute with: divide them.")
@@ -281,9 +292,12 @@ class Predictor:
         lower, upper = self.window or self.percentiles
         return intensity_range(channel, lower, upper, self.window is not None)
 
-    def run(self, volume: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, list[tuple[float, float]], dict[str, Any]]:
+    def run(
+        self, volume: torch.Tensor, plan: Plan, missing: Sequence[int] = ()
+    ) -> tuple[torch.Tensor, list[tuple[float, float]], dict[str, Any]]:
         """Super-resolve a volume ``(C, h, w, d)`` in its own units; also the channels' ranges and what was measured."""
-        ranges = [self.range_of(channel) for channel in volume]
+        there = [number for number in range(len(volume)) if number not in missing]
+        ranges = [self.range_of(volume[number]) if number in there else (0.0, 1.0) for number in range(len(volume))]
         unit = torch.empty_like(volume)
         for channel, source, (low, high) in zip(unit, volume, ranges, strict=True):
             torch.sub(source, low, out=channel).div_(high - low)
@@ -300,10 +314,14 @@ class Predictor:
         if self.corrects:
             fine = back_project(unit, fine, **again)
         if self.consistency is not None:
-            measured["rmse"] = consistency_rmse(unit, fine, **again)
-            measured["overshoot"] = overshoot(unit, fine, plan.factors)
+            each = {n: consistency_rmse(unit[n : n + 1], fine[n : n + 1], **again) for n in there}
+            measured["rmse"] = math.hypot(*each.values()) / math.sqrt(len(each))
+            measured["rmse_of_channels"] = [each.get(number) for number in range(len(volume))]
+            measured["overshoot"] = overshoot(unit[there], fine[there], plan.factors)
         for channel, (low, high) in zip(fine, ranges, strict=True):
             channel.mul_(high - low).add_(low)
+        # What a network makes up where it has not seen anything is no image of the patient.
+        fine[list(missing)] = 0
         if not torch.isfinite(fine).all():
             raise ValueError(
                 f"the result is not finite: intensities of {volume.min().item():.3g} to {volume.max().item():.3g} are "
@@ -401,14 +419,16 @@ def dtype_of(image: Any, given: MetaTensor) -> str:
     return name
 
 
-def as_volume(image: str | os.PathLike | np.ndarray | torch.Tensor) -> MetaTensor:
-    """A file, an array or a tensor as a float32 MetaTensor ``(C, h, w)`` or ``(C, h, w, d)``.
+def as_volume(image: Any, fill_missing: bool = False) -> MetaTensor:
+    """A file, those of channels, an array or a tensor as a float32 MetaTensor ``(C, h, w)`` or ``(C, h, w, d)``.
 
     Raises:
         ValueError: when it has another number of axes, or one of size 0.
     """
     if isinstance(image, (str, os.PathLike)):
         return load_volume(image)
+    if isinstance(image, (list, tuple)) and all(one is None or isinstance(one, (str, os.PathLike)) for one in image):
+        return load_volume(image, fill_missing=fill_missing)
     if isinstance(image, MetaTensor):
         content: Any = image.as_tensor()
         meta = dict(image.meta)

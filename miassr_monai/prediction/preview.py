@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from monai.data import MetaTensor
 
 from miassr_monai.files import whole_file
@@ -16,16 +17,18 @@ __all__ = ["draw_preview"]
 
 # Width over height above which a slice is a strip.
 STRIP = 2
+# The most channels that are drawn.
+MOST_CHANNELS = 6
 # What the title of a panel needs, in inches.
 TITLE_WIDTH, TITLE_HEIGHT = 2.2, 0.35
 LETTERS_PER_INCH = 13
 
 
 def draw_preview(coarse: MetaTensor, fine: MetaTensor, report: dict[str, Any], path: str | os.PathLike) -> None:
-    """Draw the middle slice: the input's voxels, bicubic interpolation of them, and the result.
+    """Draw the middle slice: the input's voxels, bicubic interpolation of them, and the result, of each channel.
 
     Args:
-        coarse: the input ``(C, h, w)`` or ``(C, h, w, d)``, of which the first channel is drawn.
+        coarse: the input ``(C, h, w)`` or ``(C, h, w, d)``, of which the first six channels are drawn that are there.
         fine: the result.
         report: of the super-resolution.
         path: PNG file to write, whole or not at all.
@@ -36,27 +39,29 @@ def draw_preview(coarse: MetaTensor, fine: MetaTensor, report: dict[str, Any], p
     from matplotlib.figure import Figure
 
     axis, scales = report["slice_axis"], report["scale"]
-    before, after = coarse.as_tensor()[0], fine.as_tensor()[0]
-    if before.ndim == 3:
-        middle = before.size(axis) // 2
-        before, after = before.select(axis, middle), after.select(axis, int((middle + 0.5) * scales[axis]))
+    before, after = coarse.as_tensor(), fine.as_tensor()
+    if before.ndim == 4:
+        middle = before.size(axis + 1) // 2
+        before, after = before.select(axis + 1, middle), after.select(axis + 1, int((middle + 0.5) * scales[axis]))
     in_plane = tuple(s for a, s in enumerate(scales) if a != axis)
     # Of the model "bicubic" there are two panels, too.
     images = {"input": before, "bicubic": bicubic_upscale(before, in_plane)} | {report["model"]["name"]: after}
     if not report["input"]["spacing_known"]:
         # Pictures have their rows first, from above.
-        images = {title: image.flip(0).T for title, image in images.items()}
+        images = {title: image.flip(1).mT for title, image in images.items()}
         before = images["input"]
-    low, high = report["intensity_ranges"][0]
+    channels = [number for number in range(len(before)) if number not in report["missing_channels"]][:MOST_CHANNELS]
+    panels = [(title, number, image[number]) for number in channels for title, image in images.items()]
     steps = [step for a, step in enumerate(report["input"]["spacing"]) if a != axis]
-    width, height = (step * n for step, n in zip(steps, before.shape, strict=True))
+    width, height = (step * n for step, n in zip(steps, before.shape[1:], strict=True))
     # A wide strip gets the whole width, and what is compared lies below.
-    layout = (len(images), 1) if width > STRIP * height else (1, len(images))
+    layout = (len(panels), 1) if width > STRIP * height else (len(channels), len(images))
     inches = (8 if layout[1] == 1 else 4) / max(width, height)
     panel = (max(inches * width, TITLE_WIDTH), inches * height + TITLE_HEIGHT)
     figure = Figure(figsize=(layout[1] * panel[0], layout[0] * panel[1]), layout="constrained")
-    for axes, (title, image) in zip(figure.subplots(*layout), images.items(), strict=True):
-        rows, columns = (step * n / m for step, n, m in zip(steps, before.shape, image.shape, strict=True))
+    for axes, (title, number, image) in zip(np.ravel(figure.subplots(*layout)), panels, strict=True):
+        rows, columns = (step * n / m for step, n, m in zip(steps, before.shape[1:], image.shape, strict=True))
+        low, high = report["intensity_ranges"][number]
         axes.imshow(
             image.T.numpy(),
             cmap="gray",
@@ -66,7 +71,8 @@ def draw_preview(coarse: MetaTensor, fine: MetaTensor, report: dict[str, Any], p
             interpolation="nearest",
             aspect=columns / rows,
         )
-        text = f"{title}, {image.shape[0]} x {image.shape[1]}"
+        which = "" if len(channels) == 1 else f", channel {number}"
+        text = f"{title}{which}, {image.shape[0]} x {image.shape[1]}"
         axes.set_title(textwrap.fill(text, int(LETTERS_PER_INCH * panel[0])), fontsize=10)
         axes.set_axis_off()
     with whole_file(Path(path)) as partial:

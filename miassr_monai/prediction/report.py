@@ -17,6 +17,7 @@ from miassr_monai.data.picture import SPACING_KNOWN
 from miassr_monai.files import whole_file
 from miassr_monai.prediction.model import TrainedModel
 from miassr_monai.prediction.plan import Plan
+from miassr_monai.transforms.missing_channels import missing_channels
 
 __all__ = ["make_report", "write_report"]
 
@@ -54,7 +55,8 @@ def make_report(
         warnings: what about the request was outside what the model was made for.
         measured: ``rmse`` between the input and the output degraded again, as a part of the intensity range, and
             ``overshoot``, see :func:`miassr_monai.metrics.overshoot`; and the ``adaptation``, see
-            :func:`miassr_monai.adaptation.adapt`. Each only if there is any.
+            :func:`miassr_monai.adaptation.adapt`; and ``rmse_of_channels``, ``None`` of one that is missing. Each only
+            if there is any.
         corrected: whether the output was corrected to agree with the input.
         seconds: what it took.
     """
@@ -63,6 +65,8 @@ def make_report(
         rmse = measured["rmse"]
         psnr = -20.0 * math.log10(rmse) if rmse > 0 else None
         consistency = {"rmse": rmse, "psnr_db": psnr, "corrected": corrected}
+        if len(source) > 1:
+            consistency["rmse_of_channels"] = measured["rmse_of_channels"]
     return {
         "input": geometry(source, plan.spacing),
         "output": geometry(result, [step / factor for step, factor in zip(plan.spacing, plan.factors, strict=True)]),
@@ -71,6 +75,7 @@ def make_report(
         "plane": plan.plane,
         "slices": None if plan.slices is None else plan.slices.described(),
         "intensity_ranges": [list(pair) for pair in ranges],
+        "missing_channels": missing_channels(source),
         "model": {
             "name": model.name,
             "file": None if model.path is None else model.path.name,

@@ -286,7 +286,7 @@ def test_channels_go_through_together_where_the_network_takes_several(make_netwo
     fine = predictor(image, scale=2).as_tensor()
     for pair in (slice(0, 2), slice(2, 4)):
         torch.testing.assert_close(fine[pair], predictor(image[pair], scale=2).as_tensor(), rtol=0, atol=1e-6)
-    with pytest.raises(ValueError, match="the model needs 2 channels, but the image has 3"):
+    with pytest.raises(ValueError, match="the model needs 2 channels, but the image has 3: give the volumes of all"):
         predictor(image[:3], scale=2)
 
 

@@ -19,7 +19,7 @@ def drawn(monkeypatch):
 
     def spy(self, *args, **kwargs):
         axes = subplots(self, *args, **kwargs)
-        kept.extend(axes)
+        kept.extend(np.ravel(axes))
         return axes
 
     monkeypatch.setattr(Figure, "subplots", spy)
@@ -65,13 +65,17 @@ def test_the_picture_is_as_large_as_what_it_shows(tmp_path, drawn, size, share, 
     assert len(drawn) == 3 and len({round(axes.get_position().y0, 3) for axes in drawn}) == lines
 
 
-def test_an_image_with_two_axes_and_unequal_scales_is_drawn(tmp_path, drawn):
+def test_each_channel_of_an_image_with_two_axes_and_unequal_scales_is_drawn(tmp_path, drawn):
     coarse = MetaTensor(torch.rand(2, 12, 9))
     predictor = Predictor("bicubic", window=(0.2, 0.7))
     fine = predictor(coarse, scale=(2.0, 3.0))
     draw_preview(coarse, fine, predictor.report, tmp_path / "p.png")
-    assert [axes.get_title() for axes in drawn] == ["input, 12 x 9", "bicubic, 24 x 27"]
-    np.testing.assert_array_equal(np.asarray(drawn[1].images[0].get_array()).T, fine[0].numpy())
+    titles = [
+        f"{name}, channel {c}, {size}" for c in (0, 1) for name, size in (("input", "12 x 9"), ("bicubic", "24 x 27"))
+    ]
+    assert [axes.get_title() for axes in drawn] == titles
+    for axes, channel in zip(drawn[1::2], fine, strict=True):
+        np.testing.assert_array_equal(np.asarray(axes.images[0].get_array()).T, channel.numpy())
     assert drawn[1].get_aspect() == pytest.approx(2 / 3)
     assert drawn[1].images[0].get_clim() == pytest.approx((0.2, 0.7))
 
