@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from miassr_monai.bundle import default_bundle
@@ -50,6 +51,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--protocol",
         choices=("paper",),
         help="pairs and intensities as the MIASSR paper tests; default: the project's own",
+    )
+    parser.add_argument(
+        "--overlay",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="configurations over the bundle's, by name or as a file, such as ultrasound or sparse_view_ct",
     )
     parser.add_argument(
         "--task",
@@ -96,6 +104,18 @@ def degradation(text: str) -> str:
         return parse_degradation(text).name
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{error} (DATA and OUT go before the options)") from None
+
+
+def find_config(name: str) -> str:
+    """The file of a configuration that is given by its path, or by its name in the bundle.
+
+    Raises:
+        FileNotFoundError: when there is none.
+    """
+    path = Path(name) if name.endswith(".json") else default_bundle() / "configs" / f"{name}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no configuration {path}: give one of the bundle's by name, or a file.")
+    return str(path)
 
 
 @contextmanager
@@ -186,12 +206,13 @@ def run(args: argparse.Namespace) -> int:
         "device": args.device,
         "amp": args.amp or None,
     }
-    files = ["evaluate", *([f"{args.protocol}_protocol"] if args.protocol else [])]
+    protocol = [f"{args.protocol}_protocol"] if args.protocol else []
+    files = [find_config(name) for name in ["evaluate", *protocol, *args.overlay]]
     # MONAI warns that logging was switched off, which was asked for.
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
     with unwrapped_errors():
         workflow = ConfigWorkflow(
-            config_file=[str(default_bundle() / "configs" / f"{name}.json") for name in files],
+            config_file=files,
             logging_file=False,
             workflow_type="infer",
             run_id="evaluating",

@@ -132,6 +132,13 @@ def test_options_of_an_evaluation_reach_the_bundle(truth, asked):
     }
 
 
+def test_overlays_lie_over_the_bundles_configuration_in_their_order(folder, truth, asked):
+    (folder / "mine.json").write_text("{}")
+    assert evaluate("truth", "out", "--overlay", "ultrasound", "mine.json") == 0
+    assert [Path(file).name for file in asked[0]["config_file"]] == ["evaluate.json", "ultrasound.json", "mine.json"]
+    assert "scales" not in asked[0] and all(Path(file).is_file() for file in asked[0]["config_file"])
+
+
 def test_a_section_of_a_data_set_is_evaluated(folder, asked, write_volume):
     for section in ("training", "test"):
         write_volume(folder / "data" / section / f"{section}.nii.gz")
@@ -172,6 +179,7 @@ def test_an_evaluation_that_cannot_be_parsed_is_explained_in_a_line(asked, capsy
         ("truth none/out", "/none to write out in: make it first"),
         ("none out", "there is no file or folder none"),
         ("empty out", "the folder empty holds no volume"),
+        ("truth out --overlay sonar", "configs/sonar.json: give one of the bundle's by name, or a file"),
         ("truth out --model bicubic=w.pt", "there are two methods called 'bicubic': give --model another name"),
         ("truth out --model a=w.pt --model a=v.pt", "there are two methods called 'a': give --model another name"),
     ],
