@@ -124,7 +124,8 @@ def unreadable(folder: Path) -> list[str]:
 
 def log_of(folder: Path) -> pd.DataFrame:
     """The metrics of a run without the times."""
-    return pd.read_csv(folder / "log.csv").drop(columns="time")
+    log = pd.read_csv(folder / "log.csv").drop(columns="time")
+    return log[log["metric"] != "training_seconds"].reset_index(drop=True)
 
 
 def same_end(folder: Path, reference: Path) -> list[str]:
