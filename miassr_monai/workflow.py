@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType, TracebackType
 
-from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow
+from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, load
 
 from miassr_monai.configuration import check_values
 from miassr_monai.files import whole_file
@@ -81,6 +81,19 @@ def check_workflow() -> None:
         own = {*inspect.signature(type(workflow)).parameters, *TRACKING_KEYS}
         check_keys([key for key in given["_args"] if key not in own], given["config_file"])
     check_values(workflow.parser)
+    asked = next((frame.f_locals for frame in callers() if frame.f_code is load.__code__), None)
+    if asked is not None and not asked["net_override"]:
+        build_what_weights_say(workflow.parser, asked["full_path"])
+
+
+def build_what_weights_say(parser: ConfigParser, path: str) -> None:
+    """Let the network of a configuration be that of a weights file.
+
+    ``monai.bundle.load`` gives a network those weights that fit, and leaves the others as they are without a word: the
+    network that a training would begin with is another than that of the weights in the bundle.
+    """
+    parser["network_def"] = {"_target_": "miassr_monai.networks.load_network", "path": path}
+    parser.parse(reset=True)
 
 
 def check_keys(keys: Sequence[str], config_file: str | Sequence[str]) -> None:
@@ -93,7 +106,9 @@ def check_keys(keys: Sequence[str], config_file: str | Sequence[str]) -> None:
     for key in keys:
         parent, _, name = key.replace("::", "#").rpartition("#")
         component = defined.get(parent, {})
-        if key in defined or (isinstance(component, Mapping) and "_target_" in component):
+        component = component if isinstance(component, Mapping) else {}
+        # An empty name stands for all that is around it.
+        if name and (key in defined or "_target_" in component):
             continue
         similar = difflib.get_close_matches(name, list(component), n=1)
         known = "#".join(filter(None, [parent, *similar]))

@@ -10,7 +10,7 @@ from processes import MonaiBundle
 from torch.utils.data import DataLoader
 
 from miassr_monai.geometry import parse_scale
-from miassr_monai.workflow import bundle_root, check_workflow, save_running_config, tell
+from miassr_monai.workflow import bundle_root, check_keys, check_workflow, save_running_config, tell
 
 BUNDLE = Path(__file__).parent.parent / "bundle"
 TRAIN = {
@@ -87,6 +87,7 @@ def root_cause(error):
         ("widht", "did you mean width?"),
         ("stage#trianer", "did you mean stage#trainer?"),
         ("stage::trianer", "did you mean stage#trainer?"),
+        ("network#", "see the configuration files for those that there are."),
         ("a\nb", "see the configuration files for those that there are."),
         ("learning_rate", "see the configuration files for those that there are."),
     ],
@@ -95,6 +96,12 @@ def test_a_key_that_no_file_defines_is_refused(files, key, hint):
     with pytest.raises(RuntimeError) as caught:
         start(files, **{key: 1})
     assert root_cause(caught.value) == f"there is no key {key!r}: {hint}"
+
+
+@pytest.mark.parametrize("key", ["", "#", "network##x", "width#x", "netwrk#x"])
+def test_keys_that_monai_itself_cannot_place_are_refused_too(files, key):
+    with pytest.raises(ValueError, match=f"^there is no key '{key}': "):
+        check_keys([key], files)
 
 
 def test_keys_of_the_files_and_arguments_of_components_are_accepted(files, tmp_path):
@@ -190,6 +197,7 @@ def test_monai_s_own_tools_work_from_any_folder(tmp_path, monkeypatch):
     network = load("bundle", bundle_dir=str(BUNDLE.parent), workflow_type="inference", source="github", device="cpu")
     trained = torch.load(BUNDLE / "models" / "model.pt", weights_only=True)
     torch.testing.assert_close(dict(network.state_dict()), dict(trained), rtol=0, atol=0)
-    # The workflow of a training needs no data for its network either.
-    assert load("bundle", bundle_dir=str(BUNDLE.parent), source="github", device="cpu").in_channels == 1
+    # The workflow of a training needs no data for its network either, which is that of the weights.
+    network = load("bundle", bundle_dir=str(BUNDLE.parent), source="github", device="cpu")
+    torch.testing.assert_close(dict(network.state_dict()), dict(trained), rtol=0, atol=0)
     assert list(tmp_path.iterdir()) == []

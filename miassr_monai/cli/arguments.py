@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
+import traceback
 from pathlib import Path
 
-__all__ = ["file_path", "number", "number_per_axis", "one_line"]
+__all__ = ["explain", "file_path", "number", "number_per_axis", "one_line"]
+
+# Set to anything, it shows where in the code an error was raised that nobody foresaw.
+DEBUG = "MIASSR_DEBUG"
 
 
 def file_path(text: str) -> Path:
@@ -32,9 +37,24 @@ def number_per_axis(text: str) -> float | tuple[float, ...]:
     return values if len(values) > 1 else values[0]
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """What an error says, in one line."""
     # The system's own errors begin with a number, and name the file last.
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}."
     return " ".join(str(error).split())
+
+
+def explain(error: Exception, what: object) -> str:
+    """One sentence about an error; one that is not of the user's input is said to be of ``what``."""
+    if isinstance(error, (ValueError, OSError)):
+        return one_line(error)
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error)
+    # MONAI wraps an error in others that only say where in a configuration it was raised.
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    *_, place = traceback.extract_tb(cause.__traceback__)
+    where = f"line {place.lineno} of {Path(place.filename).name}"
+    return f"{what} failed in an unforeseen way, please report it: {type(cause).__name__} ({one_line(cause)}), {where}."

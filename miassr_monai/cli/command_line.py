@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import miassr_monai
 from miassr_monai.cli import compare, completion, datalist, evaluate, info, upscale
-from miassr_monai.cli.arguments import one_line
+from miassr_monai.cli.arguments import explain
 
 __all__ = ["main", "make_parser"]
 
@@ -25,7 +25,8 @@ EPILOG = """examples:
   miassr compare data_set folder_of_comparison --plan trunks
   miassr datalist oasis folder_of_disc1
 
-exit codes: 0 done, 1 unexpected error, 2 bad input or arguments, 130 interrupted
+exit codes: 0 done, 1 unexpected error (with MIASSR_DEBUG=1 in the environment its place in the code is shown), 2 bad
+input or arguments, 130 interrupted
 """
 
 
@@ -58,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         return args.run(args)
-    except (ValueError, OSError) as error:
-        print(f"miassr: error: {one_line(error)}", file=sys.stderr)
-        return 2
+    except Exception as error:
+        print(f"miassr: error: {explain(error, f'miassr {args.command}')}", file=sys.stderr)
+        return 2 if isinstance(error, (ValueError, OSError)) else 1
     except KeyboardInterrupt:
         print("miassr: interrupted; nothing partial was written.", file=sys.stderr)
         return 130

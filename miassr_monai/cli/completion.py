@@ -68,4 +68,6 @@ def values_of(action: argparse.Action) -> list[str]:
     """The words that an argument can be."""
     if action.dest == "model" and action.metavar == "PATH":
         return [*built_in_models(), *INTERPOLATIONS, UNTRAINED]
+    if action.dest == "model" and action.metavar == "NAME=PATH":
+        return [f"{name}={name}" for name in built_in_models()]
     return [str(choice) for choice in action.choices or ()]

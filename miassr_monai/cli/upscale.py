@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miassr_monai.bundle import INTERPOLATIONS, UNTRAINED, find_model
-from miassr_monai.cli.arguments import file_path, number, number_per_axis, one_line
+from miassr_monai.cli.arguments import explain, file_path, number, number_per_axis
 from miassr_monai.cli.jobs import Job, check_jobs, find_channels, find_jobs, reports_so_far
 from miassr_monai.files import save_atomically
 from miassr_monai.volume_files import DTYPES, PICTURE, kind_by_name
@@ -269,17 +268,6 @@ def upscale_channels(
     if args.preview is not None:
         draw_preview(coarse, fine, report, args.preview)
     return report
-
-
-def explain(error: Exception, source: Path) -> str:
-    """One sentence about what stopped a volume."""
-    if isinstance(error, (ValueError, OSError)):
-        return one_line(error)
-    *_, place = traceback.extract_tb(error.__traceback__)
-    where = f"line {place.lineno} of {Path(place.filename).name}"
-    return (
-        f"{source} failed in an unforeseen way, please report it: {type(error).__name__} ({one_line(error)}), {where}."
-    )
 
 
 @contextmanager

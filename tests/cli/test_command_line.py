@@ -59,3 +59,20 @@ def test_the_version_is_the_packages(capsys):
         main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"miassr {miassr_monai.__version__}\n"
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_an_error_that_nobody_foresaw_is_told_in_a_line_unless_its_place_is_asked_for(monkeypatch, capsys, debug):
+    def fail(*_):
+        try:
+            {}[77]
+        except KeyError as error:
+            raise RuntimeError("somewhere in a configuration") from error
+
+    monkeypatch.setattr("miassr_monai.cli.info.find_model", fail)
+    monkeypatch.setenv("MIASSR_DEBUG", debug)
+    assert main(["info"]) == 1
+    *before, last = capsys.readouterr().err.splitlines()
+    start = "miassr: error: miassr info failed in an unforeseen way, please report it: KeyError (77), line "
+    assert last.startswith(start) and last.endswith(" of test_command_line.py.")
+    assert ("RuntimeError: somewhere in a configuration" in before) == bool(debug) == bool(before)

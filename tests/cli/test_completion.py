@@ -34,11 +34,12 @@ def test_the_script_names_every_command_and_option(capsys, shell):
         ("miassr info -", "--help --model -h"),
         ("miassr upscale --model ", "small bicubic linear none"),
         ("miassr info --model b", "bicubic"),
+        ("miassr evaluate --model ", "small=small"),
         ("miassr upscale --consistency p", "project"),
         ("miassr completion ", "bash zsh"),
         # Names of files are left to bash.
         ("miassr upscale in", ""),
-        ("miassr evaluate --model ", ""),
+        ("miassr evaluate --model mine=", ""),
         ("miassr upscale --report ", ""),
     ],
 )

@@ -455,15 +455,6 @@ def test_strict_makes_warnings_errors(folder, weights, code, message, write_volu
     assert message in refusal(folder / "in.nii.gz", "out.nii.gz", *options)
 
 
-def test_an_unknown_error_is_not_swallowed(monkeypatch):
-    def fail(*_, **__):
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(Predictor, "__call__", fail)
-    with pytest.raises(RuntimeError, match="a bug"):
-        upscale("in.nii.gz", "out.nii.gz", *BICUBIC)
-
-
 @pytest.mark.parametrize("dtype", ["int16", "input"])
 def test_a_result_is_written_in_the_type_that_is_asked_for(folder, write_volume, dtype):
     write_volume(folder / "ints.nii", np.random.default_rng(0).integers(-40, 900, SIZE, np.int16))
