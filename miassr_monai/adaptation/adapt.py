@@ -32,24 +32,30 @@ class Adaptation:
 
     Attributes:
         minutes: of training at most; the learning rate follows the time where that is short.
-        steps: at most.
-        learning_rate: the largest, of Adam.
+        steps: at most; 400 unless given, or 3000 of a network that starts from nothing.
+        learning_rate: the largest, of Adam; 0.0003 unless given, or 0.001 of a network that starts from nothing.
         batch_size: patches in a step.
         patch_size: of square patches, in pixels.
         seed: of everything random. Results are the same again where the steps, and not the minutes, end the training.
     """
 
     minutes: float = 5.0
-    steps: int = 400
-    learning_rate: float = 3e-4
+    steps: int | None = None
+    learning_rate: float | None = None
     batch_size: int = 12
     patch_size: int = 96
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("minutes", "steps", "learning_rate", "batch_size", "patch_size"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} of an adaptation must be above 0, got {getattr(self, name)}.")
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} of an adaptation must be above 0, got {value}.")
+
+    def schedule(self, *, untrained: bool) -> tuple[int, float]:
+        """The steps and the largest learning rate, for a network with weights or for one that starts from nothing."""
+        steps, rate = (3000, 1e-3) if untrained else (400, 3e-4)
+        return self.steps or steps, self.learning_rate or rate
 
 
 # Of all steps, those in which the learning rate rises.
@@ -111,6 +117,7 @@ def adapt(
     spacing: float,
     fine: float = 1.0,
     settings: Adaptation,
+    untrained: bool = False,
     amp: bool = False,
     progress: Callable[..., Any] | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
@@ -121,6 +128,7 @@ def adapt(
         slices: of the scan, ``(N, C, h, w)`` in [0, 1].
         degradation, spacing, fine: what slices see, and distances in pixels, see :class:`SlicePairs`.
         settings: how much.
+        untrained: whether the network starts from nothing.
         amp: train in bfloat16.
         progress: shows the progress, such as ``tqdm``; called on an iterable with ``total``.
 
@@ -133,6 +141,7 @@ def adapt(
         ValueError: when there are too few slices.
     """
     start = time.perf_counter()
+    steps, learning_rate = settings.schedule(untrained=untrained)
     training, held_out = split_slices(slices)
     noise = noise_level(slices)
     pairs = SlicePairs(degradation, spacing=spacing, fine=fine, noise=noise, seed=settings.seed)
@@ -142,9 +151,24 @@ def adapt(
     best = BestWeights(average.ema_model)
     evaluator = make_evaluator(average.ema_model, held_out, pairs, best, device, amp)
     evaluator.run()
-    trainer = make_trainer(adapted, training, pairs, settings, device, amp, progress)
+    patches = patches_of(training, settings, steps)
+    limit = StageTimeLimit(settings.minutes)
+    optimizer = torch.optim.Adam(adapted.parameters(), learning_rate)
+    trainer = SupervisedTrainer(
+        device=device,
+        max_epochs=1,
+        epoch_length=steps,
+        train_data_loader=patches if progress is None else progress(patches, total=steps),
+        network=adapted,
+        optimizer=optimizer,
+        loss_function=nn.L1Loss(),
+        prepare_batch=pairs,
+        inferer=SuperResolutionInferer(settings.batch_size, amp=amp),
+        train_handlers=[one_cycle(optimizer, limit, settings.minutes, steps), DiscardLoss(), limit],
+        optim_set_to_none=True,
+    )
     average.attach(trainer)
-    ValidationHandler(max(1, settings.steps // VALIDATIONS), evaluator, epoch_level=False).attach(trainer)
+    ValidationHandler(max(1, steps // VALIDATIONS), evaluator, epoch_level=False).attach(trainer)
     EarlyStopping(PATIENCE, lambda engine: engine.state.metrics["psnr"], trainer).attach(evaluator)
     trainer.run()
     evaluator.run()
@@ -184,43 +208,21 @@ def make_evaluator(
     return evaluator
 
 
-def make_trainer(
-    network: nn.Module,
-    slices: torch.Tensor,
-    pairs: SlicePairs,
-    settings: Adaptation,
-    device: torch.device,
-    amp: bool,
-    progress: Callable[..., Any] | None,
-) -> SupervisedTrainer:
-    """Trainer with L1 and Adam, whose learning rate rises, and falls to nothing when the steps or the time are over."""
+def patches_of(slices: torch.Tensor, settings: Adaptation, steps: int) -> DataLoader:
+    """Batches of random patches, one for each step."""
     patches = Patches(slices, settings.patch_size, settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    sampler = RandomSampler(patches, True, settings.steps * settings.batch_size, generator=generator)
+    sampler = RandomSampler(patches, True, steps * settings.batch_size, generator=generator)
     batches: Any = {"batch_size": settings.batch_size, "collate_fn": list_data_collate, "generator": generator}
-    loader: Any = DataLoader(patches, sampler=sampler, **batches)
-    limit = StageTimeLimit(settings.minutes)
-    optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
+    return DataLoader(patches, sampler=sampler, **batches)
+
+
+def one_cycle(optimizer: torch.optim.Optimizer, limit: StageTimeLimit, minutes: float, steps: int) -> LrScheduleHandler:
+    """A learning rate that rises, and falls to nothing when the steps or the time are over."""
 
     def rate(step: int) -> float:
-        part = min(1.0, max((step + 1) / settings.steps, limit.seconds / 60 / settings.minutes))
+        part = min(1.0, max((step + 1) / steps, limit.seconds / (60 * minutes)))
         return min(part / WARM_UP, 0.5 + 0.5 * math.cos(math.pi * (part - WARM_UP) / (1 - WARM_UP)))
 
     schedule: Any = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    return SupervisedTrainer(
-        device=device,
-        max_epochs=1,
-        train_data_loader=loader if progress is None else progress(loader, total=len(loader)),
-        epoch_length=len(loader),
-        network=network,
-        optimizer=optimizer,
-        loss_function=nn.L1Loss(),
-        prepare_batch=pairs,
-        inferer=SuperResolutionInferer(settings.batch_size, amp=amp),
-        train_handlers=[
-            LrScheduleHandler(schedule, print_lr=False, epoch_level=False),
-            DiscardLoss(),
-            limit,
-        ],
-        optim_set_to_none=True,
-    )
+    return LrScheduleHandler(schedule, print_lr=False, epoch_level=False)

@@ -76,7 +76,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--told-profile", choices=("gaussian", "box", "rf"), help="what methods take it for; default: what it is"
     )
     parser.add_argument("--adapt-minutes", type=number, default=5.0, metavar="M", help="to each scan; default: 5")
-    parser.add_argument("--adapt-steps", type=int, default=400, metavar="N", help="to each scan; default: 400")
+    parser.add_argument("--adapt-steps", type=int, metavar="N", help="to each scan; default: 400, from nothing 3000")
     parser.add_argument("--window", type=number, nargs=2, metavar=("LOW", "HIGH"), help="Hounsfield units, for CT")
     parser.add_argument("--slice-step", type=int, metavar="N", help="take every N-th slice only")
     parser.add_argument("--inception", metavar="PATH", help="weights of Inception-v3, a file or an address, for FID")
@@ -153,6 +153,7 @@ def run_through_plane(args: argparse.Namespace) -> int:
         ThickSlices.all_of(args.thickness, args.gap, args.profile),
         thick_methods(models, adaptation=adaptation, device=args.device, amp=args.amp),
         told=args.told_profile,
+        device=args.device,
         progress=partial(tqdm, unit="volume", disable=not sys.stderr.isatty()),
     )
     print((args.output / "through_plane.txt").read_text(encoding="utf-8"), end="")

@@ -96,6 +96,7 @@ def evaluate_thick_slices(
     methods: Mapping[str, Callable],
     *,
     told: str | None = None,
+    device: str | None = None,
     progress: Callable[..., Any] | None = None,
 ) -> dict[str, str]:
     """Compare methods on the volumes of a data set, and write ``through_plane.csv``, ``.json`` and ``.txt``.
@@ -109,6 +110,7 @@ def evaluate_thick_slices(
         conditions: the slices.
         methods: see :func:`thick_methods`.
         told: the profile that methods are told, where it is not the true one.
+        device: where to score, see :func:`compare_on_volume`.
         progress: shows the progress, such as ``tqdm``; called on an iterable with ``total``.
 
     Returns:
@@ -124,7 +126,7 @@ def evaluate_thick_slices(
         volume = Path(files_of(item)[0]).name
         place = {"volume": volume, "subject": subject_of(item) or volume}
         try:
-            found = [{**place, **row} for row in compare_on_volume(load(item), conditions, methods, told)]
+            found = [{**place, **row} for row in compare_on_volume(load(item), conditions, methods, told, device)]
         # One volume, whatever is wrong with it, does not stop the others.
         except Exception as error:
             failed[volume] = sentence_of(error)

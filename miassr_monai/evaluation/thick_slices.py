@@ -195,7 +195,11 @@ def decibels(squared_error: torch.Tensor) -> float:
 
 
 def compare_on_volume(
-    truth: MetaTensor, conditions: Sequence[ThickSlices], methods: Mapping[str, Callable], told: str | None = None
+    truth: MetaTensor,
+    conditions: Sequence[ThickSlices],
+    methods: Mapping[str, Callable],
+    told: str | None = None,
+    device: str | None = None,
 ) -> Iterator[Record]:
     """The measures of every method on one volume in [0, 1], for every kind of slices.
 
@@ -204,7 +208,9 @@ def compare_on_volume(
         conditions: the slices.
         methods: see :func:`thick_methods`.
         told: the profile that methods are told, where it is not the true one.
+        device: where to score; the first GPU, or the CPU where there is none, unless given.
     """
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     for slices in conditions:
         thick, scale = thick_volume(truth, slices)
         wanted = truth.as_tensor()[..., : upscaled_size(thick.shape[-1], scale)]
@@ -212,5 +218,5 @@ def compare_on_volume(
             start = time.perf_counter()
             fine = make(told or slices.profile)(thick, scale)
             seconds = time.perf_counter() - start
-            scores = score_thick(fine, wanted, thick.as_tensor(), scale)
+            scores = score_thick(fine.to(place), wanted.to(place), thick.as_tensor().to(place), scale)
             yield {"slices": slices.name, "method": name, **scores, "seconds": seconds}

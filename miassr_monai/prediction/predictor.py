@@ -345,6 +345,7 @@ class Predictor:
             spacing=spacing,
             fine=max(1.0, spacing / plan.through_plane),
             settings=settings,
+            untrained=self.model.name == UNTRAINED,
             amp=self.amp,
             progress=self.progress,
         )
