@@ -53,7 +53,7 @@ def explain(error: Exception, what: object) -> str:
         traceback.print_exception(error)
     # MONAI wraps an error in others that only say where in a configuration it was raised.
     cause: BaseException = error
-    while cause.__cause__ is not None:
+    while cause.__cause__ is not None and cause.__cause__.__traceback__ is not None:
         cause = cause.__cause__
     *_, place = traceback.extract_tb(cause.__traceback__)
     where = f"line {place.lineno} of {Path(place.filename).name}"
