@@ -74,7 +74,7 @@ def find_model(source: str | os.PathLike | None = None) -> tuple[Path, dict[str,
     if path.is_dir():
         path = path / WEIGHTS
     if not path.is_file():
-        names = "".join(f", or {name!r}" for name in named)
+        names = ", or one of " + ", ".join(named) if named else ""
         raise FileNotFoundError(
             f"there is no model at {path}: give a bundle folder with {WEIGHTS}, a weights file{names}."
         )
@@ -83,7 +83,7 @@ def find_model(source: str | os.PathLike | None = None) -> tuple[Path, dict[str,
     # Weights that a training left elsewhere in a bundle's folder are not those that its metadata describes.
     if folder.name != WEIGHTS.parent.name or not metadata.is_file():
         return path, {}
-    return path, read_metadata(metadata)
+    return path, read_metadata(metadata, path.resolve().name)
 
 
 def is_text(value: Any) -> bool:
@@ -109,7 +109,9 @@ TRAINED_FOR = {
     "scales": is_range,
     "spacing_mm": is_range,
     "modalities": are_texts,
+    "planes": are_texts,
     "degradations": are_texts,
+    "noise": is_range,
     "consistency": is_text,
     "license": is_text,
 }
@@ -120,8 +122,10 @@ SHOWN: dict[Callable[[Any], bool], str] = {
 }
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata of a bundle.
+def read_metadata(path: Path, weights: str = WEIGHTS.name) -> dict[str, Any]:
+    """The metadata of a bundle, as they are for one of its weights files.
+
+    What differs from the bundle's ``trained_for`` stands under ``weights`` and the file's name; both are merged.
 
     Raises:
         ValueError: when the file is not valid JSON, or what is read of it is of another kind.
@@ -132,7 +136,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not valid JSON ({error}): restore it.") from error
     check_fields(path, metadata, FIELDS)
     check_fields(path, metadata.get("trained_for", {}), TRAINED_FOR)
-    return metadata
+    check_fields(path, metadata.get("weights", {}), {})
+    differing = metadata.get("weights", {}).get(weights, {})
+    check_fields(path, differing, TRAINED_FOR)
+    return {**metadata, "trained_for": {**metadata.get("trained_for", {}), **differing}} if differing else metadata
 
 
 def check_fields(path: Path, values: Any, fields: Mapping[str, Callable[[Any], bool]]) -> None:

@@ -56,6 +56,20 @@ def test_a_link_to_the_weights_has_their_metadata(folder, tmp_path_factory):
     assert find_model(link) == (link, {"name": "Größe"})
 
 
+def test_what_differs_for_some_of_the_weights_is_theirs_alone(folder):
+    trained, differing = {"scales": [1, 4], "degradations": ["psf"]}, {"degradations": ["paper"], "noise": [0, 0]}
+    written = {"trained_for": trained, "weights": {"model_paper.pt": differing}}
+    (folder / "configs/metadata.json").write_text(json.dumps(written))
+    (folder / "models/model_paper.pt").write_bytes(b"")
+    assert find_model(folder)[1]["trained_for"] == trained
+    expected = {"scales": [1, 4], "degradations": ["paper"], "noise": [0, 0]}
+    assert find_model(folder / "models/model_paper.pt")[1]["trained_for"] == expected
+    written["weights"]["model_paper.pt"] = {"noise": "much"}
+    (folder / "configs/metadata.json").write_text(json.dumps(written))
+    with pytest.raises(ValueError, match="'noise', which must be two numbers"):
+        find_model(folder / "models/model_paper.pt")
+
+
 def test_metadata_that_are_damaged_are_named(folder):
     (folder / "configs/metadata.json").write_text("{")
     with pytest.raises(ValueError, match=r"configs/metadata.json is not valid JSON \(.*\): restore it"):
@@ -67,7 +81,8 @@ def test_what_is_missing_is_named(folder, monkeypatch):
     for source in (folder, folder / "models/model.pt"):
         with pytest.raises(FileNotFoundError, match=f"there is no model at {folder}/models/model.pt: give a bundle"):
             find_model(source)
-    message = "there is no model at nowhere: give a bundle folder with models/model.pt, a weights file, or 'small'."
+    message = "there is no model at nowhere: give a bundle folder with models/model.pt, a weights file, or one of "
+    message += f"{', '.join(built_in_models())}."
     with pytest.raises(FileNotFoundError, match=re.escape(message)):
         find_model("nowhere")
 

@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
         "scales": interval(trained.get("scales")),
         "spacing made": interval(trained.get("spacing_mm"), " mm"),
         "modalities": ", ".join(trained.get("modalities", [unknown])),
+        "planes": ", ".join(trained.get("planes", [unknown])),
         "degradations": ", ".join(trained.get("degradations", [unknown])),
+        "noise": interval(trained.get("noise"), " of the range of intensities"),
         "licence": trained.get("license", unknown),
         "intended use": metadata.get("intended_use", "research only, not for diagnosis"),
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 
 from miassr_monai.evaluation.figures import ERROR_LIMIT, draw_curves, draw_error, draw_image
 from miassr_monai.evaluation.summary import MEAN_SCALE, Record, gains, reference_method
@@ -164,7 +165,7 @@ def matrix_rows(report: Mapping[str, Any], methods: Sequence[str]) -> list[Recor
 
 def gain_table(report: Mapping[str, Any], methods: Sequence[str]) -> list[Record]:
     """What the last method gains under each degradation at each scale, if there are several degradations."""
-    table = gains(report["summary"], methods) if len(methods) > 1 else ()
+    table = gains(report["summary"], methods) if len(methods) > 1 else pd.DataFrame()
     if len(table) < 2:
         return []
     rows = [

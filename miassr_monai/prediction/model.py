@@ -40,7 +40,8 @@ class TrainedModel:
     @property
     def trained_for(self) -> dict[str, Any]:
         """What the weights were trained for, as far as the bundle says: ``scales``, ``spacing_mm`` (ranges),
-        ``modalities``, ``degradations``, and the one of these that ``consistency`` is measured by."""
+        ``modalities``, ``planes``, ``degradations``, the one of these that ``consistency`` is measured by, and
+        ``noise`` (range, as part of that of the intensities)."""
         return self.metadata.get("trained_for", {})
 
 
