@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 import torch
 from monai.data import set_track_meta
@@ -32,3 +34,14 @@ def track_meta_off():
     set_track_meta(False)
     yield
     set_track_meta(True)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was():
+    """Undo what the ``logging.conf`` of a bundle, whose workflow a test makes in this process, does to logging."""
+    loggers = [logging.getLogger(), logging.getLogger("ignite.engine")]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
