@@ -84,8 +84,10 @@ def is_dicom(path: Path) -> bool:
     check_readable(path)
     with path.open("rb") as file:
         head = file.read(132)
-    # Without a preamble, an element of group 8 comes first: its kind of value in two letters, or its length at once.
-    bare = head[:2] == b"\x08\x00" and ((head[4:6].isalpha() and head[4:6].isupper()) or head[5:8] == bytes(3))
+    # Without a preamble, an element of group 2 or 8 comes first: its kind of value in two letters, or its length at
+    # once.
+    kind = head[4:6]
+    bare = head[:2] in (b"\2\0", b"\x08\0") and ((kind.isalpha() and kind.isupper()) or head[5:8] == bytes(3))
     return head[128:] == b"DICM" or bare
 
 

@@ -17,6 +17,8 @@ from miassr_monai.files import check_new
 
 __all__ = ["add_parser"]
 
+SECTION = "test"
+
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the command to the command line."""
@@ -32,7 +34,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--model", type=named_path, action="append", default=[], metavar="NAME=PATH", help="beside the one built in"
     )
-    parser.add_argument("--section", default="test", help="of a data set; default: test")
+    parser.add_argument("--section", metavar="NAME", help="of a data set; default: test")
     parser.add_argument(
         "--scale",
         type=number_per_axis,
@@ -167,9 +169,12 @@ def find_items(args: argparse.Namespace) -> list[dict[str, Any]]:
     from miassr_monai.data import find_volumes, load_datalist
 
     try:
-        return load_datalist(args.data, args.section)
+        return load_datalist(args.data, args.section or SECTION)
     except FileNotFoundError:
-        return find_volumes(args.data, args.section)
+        # What is no data set has no section either.
+        if args.section is not None:
+            raise
+        return find_volumes(args.data, SECTION)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -193,7 +198,7 @@ def run(args: argparse.Namespace) -> int:
     overrides = {
         "dataset_dir": str(args.data),
         "datalist": datalist,
-        "section": args.section,
+        "section": args.section or SECTION,
         "output_dir": str(args.output),
         "methods": methods,
         "scales": args.scale,

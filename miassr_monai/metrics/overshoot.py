@@ -30,6 +30,8 @@ def overshoot(coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float]
         ``share``, the part of the voxels that are out of the range by more than 0.02, and ``largest``, the largest
         excess.
     """
+    # A single slice looks like an image whose channels lie together, which is not pooled.
+    coarse = coarse.contiguous()
     high = max_pool3d(coarse, 3, stride=1, padding=1)
     low = -max_pool3d(-coarse, 3, stride=1, padding=1)
     beyond, largest = 0, 0.0

@@ -134,6 +134,8 @@ class Predictor:
             raise ValueError(f"consistency must be one of {CONSISTENCY}, got {consistency!r}.")
         if dtype not in ("input", *DTYPES):
             raise ValueError(f"dtype must be 'input' or one of {', '.join(DTYPES)}, got {dtype!r}.")
+        if slice_thickness is not None and not 0 < slice_thickness < math.inf:
+            raise ValueError(f"slice_thickness must be a number of mm above 0, got {slice_thickness}.")
         self.model = model if isinstance(model, TrainedModel) else load_model(model, device)
         self.percentiles = percentiles
         self.window = window

@@ -143,6 +143,7 @@ def test_a_section_of_a_data_set_is_evaluated(folder, asked, write_volume):
     for section in ("training", "test"):
         write_volume(folder / "data" / section / f"{section}.nii.gz")
     assert evaluate("data", "out") == evaluate("data", "out", "--section", "training") == 0
+    assert evaluate("data", "out", "--section", "nowhere") == 2
     assert evaluate("data/test/test.nii.gz", "out") == 0
     assert [[item["image"] for item in given["datalist"]] for given in asked] == [
         ["data/test/test.nii.gz"],

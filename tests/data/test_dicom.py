@@ -277,6 +277,14 @@ def test_files_without_a_preamble_are_read(tmp_path, form):
     np.testing.assert_array_equal(load_volume(tmp_path)[0], pixels.T)
 
 
+def test_files_that_lack_but_the_preamble_which_gdcm_does_not_read_are_named(tmp_path):
+    write_series(tmp_path)
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[132:])
+    with pytest.raises(VolumeError, match=r"IM. is damaged or compressed in an unknown way: export it again"):
+        load_volume(tmp_path)
+
+
 def without_kinds(body):
     """Elements whose kind of value is left out, as the oldest files have them."""
     parts, start = [], 0

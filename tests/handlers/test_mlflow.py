@@ -145,7 +145,7 @@ def test_a_database_that_is_locked_costs_one_warning_and_some_patience(caplog, d
     other = sqlite3.connect(database, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     try:
-        assert use(MLflowLog(uri, "locked")) < 10
+        assert use(MLflowLog(uri, "locked")) < 15
     finally:
         other.close()
     assert_one_warning(caplog, uri)
@@ -161,14 +161,25 @@ def test_a_file_that_is_no_database_of_mlflow_costs_one_warning(caplog, tmp_path
         half.execute("CREATE TABLE experiments (id INTEGER)")
     half.close()
     path.write_bytes(content or path.read_bytes())
-    assert use(MLflowLog(path_to_sqlite_uri(path), "half")) < 10
+    assert use(MLflowLog(path_to_sqlite_uri(path), "half")) < 15
     assert_one_warning(caplog, path_to_sqlite_uri(path))
+
+
+def test_a_database_that_is_read_only_costs_one_warning(caplog, database, tmp_path):
+    path = tmp_path / "mlruns.db"
+    content = bytearray(database.read_bytes())
+    # The version of the format for those who write: SQLite only reads what is of a later one than it knows.
+    content[18] = 3
+    path.write_bytes(content)
+    assert use(MLflowLog(path_to_sqlite_uri(path), "read-only")) < 15
+    assert_one_warning(caplog, path_to_sqlite_uri(path))
+    assert path.read_bytes() == content
 
 
 def test_a_folder_that_cannot_be_written_costs_one_warning(caplog, tmp_path):
     (tmp_path / "file").write_text("mine")
     uri = path_to_sqlite_uri(tmp_path / "file" / "mlruns.db")
-    assert use(MLflowLog(uri, "nowhere")) < 5
+    assert use(MLflowLog(uri, "nowhere")) < 15
     assert_one_warning(caplog, uri)
 
 

@@ -12,6 +12,11 @@ def test_what_is_within_the_neighbours_range_is_no_overshoot():
     assert overshoot(coarse, fine, (1.0, 1.0, 3.0))["largest"] <= 0.0
 
 
+def test_a_single_slice_in_the_order_of_dicom_is_within_its_own_range():
+    coarse = torch.rand(1, 9, 8, generator=torch.Generator().manual_seed(0)).permute(2, 1, 0)[None]
+    assert overshoot(coarse, coarse, (1.0, 1.0, 1.0)) == {"share": 0.0, "largest": 0.0}
+
+
 def test_share_and_largest_are_those_of_filters_by_scipy():
     generator = torch.Generator().manual_seed(1)
     coarse = torch.rand(2, 5, 6, 4, generator=generator)

@@ -1,4 +1,5 @@
 import copy
+import math
 import warnings
 
 import nibabel as nib
@@ -537,6 +538,10 @@ def test_a_long_series_of_volumes_is_one_of_channels():
         ({"percentiles": (90, 10)}, r"percentiles must be two numbers in \[0, 100\]"),
         ({"percentiles": (-1, 50)}, "percentiles must be two numbers"),
         ({"consistency": "yes"}, "consistency must be one of .* got 'yes'"),
+        *(
+            ({"slice_thickness": mm}, "slice_thickness must be a number of mm above 0")
+            for mm in (0, -1, math.nan, math.inf)
+        ),
         ({"tile_size": 0}, "tile_size must be at least 1"),
         ({"slice_batch_size": 0}, "slice_batch_size must be at least 1"),
         ({"device": "gpu"}, "the device 'gpu' cannot be used here"),
