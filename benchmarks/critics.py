@@ -3,9 +3,10 @@
     python benchmarks/critics.py --json critics.json
 
 Real images are patches of the sample volume (MNI152, axial blocks for training and validation apart), fake ones the
-same patches degraded and upscaled again by bicubic interpolation, at scales drawn as in training. Each critic is
-trained for the same number of steps. Shown is the share of held-out pairs whose real patch has the higher score, and
-the gap between the scores in units of their spread.
+same patches degraded and upscaled again by bicubic interpolation, at scales drawn as in training. Critic and loss are
+those of `train.json` with an overlay. Each is trained until it has learnt something: until at least `--learnt` of the
+held-out pairs have the higher score at the real patch, at two looks in a row, or for `--steps`. Shown are that share,
+and the gap between the scores in units of their spread, at every look.
 """
 
 from __future__ import annotations
@@ -14,36 +15,40 @@ import argparse
 import time
 
 import torch
+from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 from sample_patches import draw_patches, load_slices
 from timing import write_json
 
+from miassr_monai.bundle import default_bundle
 from miassr_monai.degradations import paper_degradation
-from miassr_monai.losses import (
-    RelativisticAverageGANLoss,
-    RelativisticPairingGANLoss,
-    VanillaGANLoss,
-    WassersteinClippingLoss,
-    WassersteinGPLoss,
-)
+from miassr_monai.losses import AdversarialLoss
 from miassr_monai.networks import Critic
 from miassr_monai.resampling import bicubic_upscale
 
-PUBLISHED = {"width": 64, "dense_channels": 1024}
-# Arguments of the critic, and the loss.
-CRITICS = {
-    "WGAN-GP, published critic": (PUBLISHED, WassersteinGPLoss()),
-    "WGAN-GP, published, lazy": (PUBLISHED, WassersteinGPLoss(penalty_interval=4)),
-    "WGAN-GP (default)": ({}, WassersteinGPLoss(penalty_interval=4)),
-    "WGAN, published limit": ({}, WassersteinClippingLoss()),
-    "WGAN, limit 0.05": ({}, WassersteinClippingLoss(0.05)),
-    "WGAN, limit 0.1": ({}, WassersteinClippingLoss(0.1)),
-    "vanilla": ({}, VanillaGANLoss()),
-    "vanilla, batch norm": ({"batch_norm": True}, VanillaGANLoss()),
-    "RaGAN": ({}, RelativisticAverageGANLoss()),
-    "RaGAN, batch norm": ({"batch_norm": True}, RelativisticAverageGANLoss()),
-    "R3GAN": ({}, RelativisticPairingGANLoss(penalty_interval=4)),
+# Overlay of the bundle, and what is set beyond it.
+CRITICS: dict[str, tuple[str | None, dict[str, object]]] = {
+    "WGAN-GP (default)": (None, {}),
+    "WGAN-GP, published critic": ("wgan_gp", {}),
+    "WGAN-GP, published, lazy": ("wgan_gp", {"penalty_interval": 4}),
+    "WGAN, published limit": ("wgan", {"adversarial_loss#limit": 0.01}),
+    "WGAN, limit 0.05": ("wgan", {}),
+    "vanilla": ("vanilla", {}),
+    "vanilla, batch norm": ("vanilla", {"critic_batch_norm": True}),
+    "RaGAN": ("ragan", {}),
+    "RaGAN, batch norm": ("ragan", {"critic_batch_norm": True}),
+    "R3GAN": ("r3gan", {}),
 }
+
+
+def make(name: str) -> tuple[Critic, AdversarialLoss]:
+    """Critic and loss of a name."""
+    overlay, settings = CRITICS[name]
+    files = [str(default_bundle() / f"configs/{file}.json") for file in ("train", overlay) if file]
+    parser = ConfigParser(ConfigParser.load_config_files(files))
+    for key, value in settings.items():
+        parser[key] = value
+    return parser.get_parsed_content("discriminator_def"), parser.get_parsed_content("adversarial_loss")
 
 
 def draw_pairs(slices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,7 +72,9 @@ def judge(critic: Critic, slices: torch.Tensor) -> tuple[float, float]:
 def main() -> None:
     """Train each critic, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--steps", type=int, default=96, help="at most")
+    parser.add_argument("--interval", type=int, default=6, help="steps from one look to the next")
+    parser.add_argument("--learnt", type=float, default=0.95, help="above 1 all steps are done")
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--sample", default="sample", help="folder for the sample data")
     parser.add_argument("--critic", choices=CRITICS, action="append", help="default: all of them")
@@ -77,12 +84,11 @@ def main() -> None:
     figures = []
     print(f"{'critic':<26}{'parameters':>12}{'step':>6}{'seconds':>9}{'in order':>10}{'gap':>7}")
     for name in args.critic or CRITICS:
-        arguments, loss = CRITICS[name]
         set_determinism(0)
         generator = torch.Generator().manual_seed(0)
-        critic = Critic(**arguments)
+        critic, loss = make(name)
         optimizer = torch.optim.Adam(critic.parameters(), lr=args.learning_rate, betas=(0.0, 0.9))
-        parameters, seconds = sum(p.numel() for p in critic.parameters()), 0.0
+        parameters, seconds, looks = sum(p.numel() for p in critic.parameters()), 0.0, 0
         for step in range(1, args.steps + 1):
             real, fake = draw_pairs(training, generator)
             start = time.perf_counter()
@@ -92,10 +98,13 @@ def main() -> None:
             optimizer.step()
             loss.constrain(critic)
             seconds += time.perf_counter() - start
-            if step % (args.steps // 4) == 0:
+            if step % args.interval == 0:
                 order, gap = judge(critic, validation)
                 print(f"{name:<26}{parameters:>12,}{step:>6}{seconds:>9.1f}{order:>10.1%}{gap:>7.2f}", flush=True)
                 figures.append({"critic": name, "step": step, "seconds": seconds, "in_order": order, "gap": gap})
+                looks = looks + 1 if order >= args.learnt else 0
+                if looks == 2:
+                    break
     write_json(args.json, figures)
 
 
