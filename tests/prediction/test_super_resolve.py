@@ -41,6 +41,18 @@ def file(tmp_path, affine):
     return tmp_path / "image.nii.gz"
 
 
+def test_channels_go_through_together_where_the_model_takes_several(tmp_path, make_network):
+    torch.save(make_network(channels=3).state_dict(), tmp_path / "three.pt")
+    image = MetaTensor(torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(0)))
+    fine = SuperResolved("image", 2, model=tmp_path / "three.pt", device="cpu")({"image": image})["image"]
+    truth = Predictor(tmp_path / "three.pt", device="cpu")(image, scale=2)
+    torch.testing.assert_close(fine.as_tensor(), truth.as_tensor())
+    mixed = SuperResolve(2, model=tmp_path / "three.pt", device="cpu")(image[[0, 0, 0]])
+    assert (mixed[0] - fine[0]).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="the model needs 3 channels, but the image has 1"):
+        SuperResolve(2, model=tmp_path / "three.pt", device="cpu")(image[:1])
+
+
 def pipeline(model="bicubic", scale=(2.0, 2.5)):
     return Compose(
         [
