@@ -18,7 +18,7 @@ from miassr_monai.degradations.random import HELD_OUT, RandomDegradation
 from miassr_monai.degradations.sampling import sampling_degradation
 from miassr_monai.degradations.sharpen import sharpen
 from miassr_monai.degradations.slice_profile import slice_profile_degradation
-from miassr_monai.degradations.sparse_view_ct import sparse_view_ct_degradation
+from miassr_monai.degradations.sparse_view_ct import ct_projections, sparse_view_ct_degradation
 from miassr_monai.degradations.ultrasound import ultrasound_degradation
 from miassr_monai.degradations.ultrasound_sector import ultrasound_sector_degradation
 
@@ -30,6 +30,7 @@ __all__ = [
     "antialiased_bicubic_degradation",
     "area_degradation",
     "back_projection",
+    "ct_projections",
     "degraded_pair",
     "filtered_back_projection",
     "gaussian_noise",

@@ -12,7 +12,7 @@ from miassr_monai.degradations.psf import psf_degradation
 from miassr_monai.degradations.radon import FILTERS, filtered_back_projection, half_turn, radon
 from miassr_monai.geometry import Scale
 
-__all__ = ["sparse_view_ct_degradation"]
+__all__ = ["ct_projections", "sparse_view_ct_degradation"]
 
 # Attenuation of water at 70 keV, about the mean energy of a tube at 120 kV, per mm (NIST XCOM).
 WATER = 0.0193
@@ -56,21 +56,32 @@ def sparse_view_ct_degradation(
     check_word("filter_name", filter_name, FILTERS)
     check_number("photons", photons, 0.0, 1e12)
     check_number("spacing", spacing, 0.01, 10.0)
+    low, high = check_numbers("window", window, 2)
+    sinogram, angles = ct_projections(image, views=views, undersampling=undersampling, window=window)
+    if photons:
+        sinogram = counted(sinogram * (WATER * spacing), photons, generator) / (WATER * spacing)
+    attenuation = filtered_back_projection(sinogram, angles, image.shape[-2:], filter_name=filter_name)
+    return psf_degradation((attenuation * 1000 - (low + 1000)) / (high - low), scale, fwhm=fwhm)
+
+
+def ct_projections(
+    image: torch.Tensor,
+    *,
+    views: int | None = None,
+    undersampling: float = 4.0,
+    window: Sequence[float] = (-1000.0, 1000.0),
+) -> tuple[torch.Tensor, tuple[float, ...]]:
+    """Projections ``(..., angles, bins)`` of an image ``(..., H, W)``, in attenuations of a pixel of water, and their
+    angles; the arguments are those of :func:`sparse_view_ct_degradation`."""
     check_number("undersampling", undersampling, 1.0, 64.0)
-    size = image.shape[-2:]
-    count = math.ceil(math.pi / 2 * max(size) / undersampling) if views is None else views
+    count = math.ceil(math.pi / 2 * max(image.shape[-2:]) / undersampling) if views is None else views
     check_number("views", count, 1, 10_000)
     low, high = check_numbers("window", window, 2)
     if not low < high:
         raise ValueError(f"window must be two Hounsfield units, the lower one first, got {window!r}.")
     angles = half_turn(int(count))
     # Attenuation in that of water: air has none, so that nothing is cut off at the border.
-    attenuation = (image * (high - low) + (low + 1000)) / 1000
-    sinogram = radon(attenuation, angles)
-    if photons:
-        sinogram = counted(sinogram * (WATER * spacing), photons, generator) / (WATER * spacing)
-    attenuation = filtered_back_projection(sinogram, angles, size, filter_name=filter_name)
-    return psf_degradation((attenuation * 1000 - (low + 1000)) / (high - low), scale, fwhm=fwhm)
+    return radon((image * (high - low) + (low + 1000)) / 1000, angles), angles
 
 
 def counted(line_integral: torch.Tensor, photons: float, generator: torch.Generator | None) -> torch.Tensor:

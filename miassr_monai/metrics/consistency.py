@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
+from miassr_monai.metrics.conjugate_gradients import conjugate_gradients
 from miassr_monai.resampling import bicubic_downsample, interpolate
 
 __all__ = ["back_project", "consistency_rmse", "degrade_again"]
@@ -102,10 +104,12 @@ def back_project(
     across: Degradation = bicubic_downsample,
     *,
     iterations: int = 4,
+    device: str | torch.device | None = None,
 ) -> torch.Tensor:
     """Correct a super-resolved volume so that it agrees with its input (iterated back-projection, Irani & Peleg 1991).
 
-    What the input is beyond the output degraded again is added to the output, interpolated, ``iterations`` times.
+    What the input is beyond the output degraded again is added to the output, interpolated, ``iterations`` times. At
+    scale 1 along all axes there is no interpolation, and :func:`conjugate_gradients` corrects instead.
 
     Args:
         coarse: the input ``(C, h, w, d)``.
@@ -114,11 +118,18 @@ def back_project(
         slice_axis: see :func:`degrade_again`.
         degradation, across: see :func:`degrade_again`.
         iterations: corrections, one after the other.
+        device: where conjugate gradients run; where the volumes are, unless given.
 
     Returns:
         ``fine``.
     """
     for small, large in chunks(coarse, fine, factors, slice_axis):
+        if max(factors) == 1:
+            again = partial(
+                degrade_again, factors=factors, slice_axis=slice_axis, degradation=degradation, across=across
+            )
+            large.copy_(conjugate_gradients(small.to(device), large.to(device), again))
+            continue
         for _ in range(iterations):
             residual = difference(small, large, factors, slice_axis, degradation, across)
             full = torch.zeros_like(small)

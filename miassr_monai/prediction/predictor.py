@@ -23,7 +23,7 @@ from miassr_monai.degradations import parse_degradation
 from miassr_monai.geometry import scale_per_axis, zoomed_affine
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.memory import available_memory, gibibytes
-from miassr_monai.metrics import back_project, consistency_rmse, overshoot
+from miassr_monai.metrics import back_project, consistency_rmse, overshoot, projections_error
 from miassr_monai.prediction.model import TrainedModel, load_model
 from miassr_monai.prediction.plan import Plan, make_plan, warnings_of
 from miassr_monai.prediction.pretrained import load_pretrained
@@ -154,12 +154,13 @@ class Predictor:
         self.fill_missing = fill_missing
         self.strict = strict
         parameter = next(self.model.network.parameters(), None)
+        self.device = None if parameter is None else parameter.device
         self.inferer = partial(
             SuperResolutionInferer,
             slice_batch_size,
             tile_size=tile_size,
             amp=amp,
-            device=None if parameter is None else parameter.device,
+            device=self.device,
             progress=progress,
         )
         # Refuses batch and tile sizes that cannot be.
@@ -314,11 +315,14 @@ class Predictor:
         if plan.slices is not None:
             again["across"] = plan.slices.degradation
         if self.corrects:
-            fine = back_project(unit, fine, **again)
+            fine = back_project(unit, fine, **again, device=self.device)
         if self.consistency is not None:
             each = {n: consistency_rmse(unit[n : n + 1], fine[n : n + 1], **again) for n in there}
             measured["rmse"] = math.hypot(*each.values()) / math.sqrt(len(each))
             measured["rmse_of_channels"] = [each.get(number) for number in range(len(volume))]
+            if self.degradation.kind == "sparse_view_ct" and max(plan.factors) == 1:
+                parameters = self.degradation.parameters
+                measured["projections_error"] = projections_error(unit, fine, plan.slice_axis, parameters)
             measured["overshoot"] = overshoot(unit[there], fine[there], plan.factors)
         for channel, (low, high) in zip(fine, ranges, strict=True):
             channel.mul_(high - low).add_(low)

@@ -55,8 +55,8 @@ def make_report(
         warnings: what about the request was outside what the model was made for.
         measured: ``rmse`` between the input and the output degraded again, as a part of the intensity range, and
             ``overshoot``, see :func:`miassr_monai.metrics.overshoot`; and the ``adaptation``, see
-            :func:`miassr_monai.adaptation.adapt`; and ``rmse_of_channels``, ``None`` of one that is missing. Each only
-            if there is any.
+            :func:`miassr_monai.adaptation.adapt`; ``rmse_of_channels``, ``None`` of one that is missing; and, of CT
+            restored at its size, ``projections_error``. Each only if there is any.
         corrected: whether the output was corrected to agree with the input.
         seconds: what it took.
     """
@@ -65,6 +65,8 @@ def make_report(
         rmse = measured["rmse"]
         psnr = -20.0 * math.log10(rmse) if rmse > 0 else None
         consistency = {"rmse": rmse, "psnr_db": psnr, "corrected": corrected}
+        if "projections_error" in measured:
+            consistency["projections_error"] = measured["projections_error"]
         if len(source) > 1:
             consistency["rmse_of_channels"] = measured["rmse_of_channels"]
     return {

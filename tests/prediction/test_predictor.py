@@ -12,7 +12,12 @@ from torch import nn
 
 from miassr_monai import Predictor, networks
 from miassr_monai.adaptation import Adaptation
-from miassr_monai.degradations import paper_degradation, psf_degradation, sparse_view_ct_degradation
+from miassr_monai.degradations import (
+    paper_degradation,
+    parse_degradation,
+    psf_degradation,
+    sparse_view_ct_degradation,
+)
 from miassr_monai.metrics import consistency_rmse
 from miassr_monai.prediction import SuperResolutionWarning, TrainedModel
 from miassr_monai.resampling import bicubic_axis
@@ -573,6 +578,22 @@ def test_an_image_is_restored_at_its_own_size_and_degraded_again_by_what_it_has(
     again = sparse_view_ct_degradation(slices, 1.0, views=12, window=(-500, 500))
     truth = (again - (image.reshape(shape[0], 16, 18, -1).movedim(-1, 0) + 500) / 1000).square().mean().sqrt()
     assert predictor.report["consistency"]["rmse"] == pytest.approx(float(truth), rel=1e-4)
+
+
+def test_a_ct_image_is_corrected_to_agree_with_its_projections():
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, 48)] * 2, indexing="ij")
+    truth = 1000 * (0.5 - 0.5 * torch.tanh(8 * (x**2 + (y / 0.8) ** 2 - 0.6)))[None] - 1000
+    made = parse_degradation("sparse_view_ct:views=24").in_window((-1000, 1000))((truth + 1000) / 2000, 1.0)
+    found = []
+    for consistency in ("report", "project"):
+        predictor = Predictor(
+            Lift(), window=(-1000, 1000), degradation="sparse_view_ct:views=24", consistency=consistency
+        )
+        predictor(2000 * made - 1000, scale=1)
+        found.append(predictor.report["consistency"])
+    before, after = found
+    assert after["rmse"] < 0.1 * before["rmse"]
+    assert 0 < after["projections_error"] < 0.1 * before["projections_error"]
 
 
 def test_without_a_degradation_that_keeps_the_size_scale_1_is_refused():
