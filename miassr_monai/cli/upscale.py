@@ -204,6 +204,15 @@ def make_predictor(args: argparse.Namespace, target: Path) -> Predictor:
     )
 
 
+def save_adapted(predictor: Predictor, path: Path | None) -> None:
+    """Write the network that was adapted to the scan, if one was and it is wanted."""
+    if path is None or predictor.adapted is None:
+        return
+    from miassr_monai.networks import cpu_weights
+
+    save_atomically(cpu_weights(predictor.adapted), path)
+
+
 def upscale_volume(job: Job, predictor: Predictor, args: argparse.Namespace, preview: Path | None) -> dict[str, Any]:
     """Super-resolve one volume; returns the report."""
     from miassr_monai.data import check_output, load_volume, save_volume
@@ -223,8 +232,7 @@ def upscale_volume(job: Job, predictor: Predictor, args: argparse.Namespace, pre
         except ValueError as error:
             raise ValueError(f"{job.source}: {error}") from error
     save_volume(job.target, fine, args.overwrite)
-    if args.save_model is not None and predictor.adapted is not None:
-        save_atomically(predictor.adapted.state_dict(), args.save_model)
+    save_adapted(predictor, args.save_model)
     # A warning names the file, whose folders are nobody else's business.
     found = [message.replace(str(job.source), job.input_file) for message in found]
     report = {"input_file": job.input_file, "output_file": job.output_file, **predictor.report, "warnings": found}
@@ -254,8 +262,7 @@ def upscale_channels(
     for job, image in zip(channels, split_channels(fine), strict=True):
         if job in jobs:
             save_volume(job.target, image, args.overwrite)
-    if args.save_model is not None and predictor.adapted is not None:
-        save_atomically(predictor.adapted.state_dict(), args.save_model)
+    save_adapted(predictor, args.save_model)
     for job in filter(None, channels):
         found = [message.replace(str(job.source), job.input_file) for message in found]
     files = {

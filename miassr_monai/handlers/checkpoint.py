@@ -15,6 +15,7 @@ from ignite.handlers import Checkpoint
 
 from miassr_monai.files import save_atomically
 from miassr_monai.handlers.divergence import is_diverging
+from miassr_monai.networks import cpu_weights
 
 __all__ = ["ResumableCheckpoint", "WeightsSaver"]
 
@@ -143,7 +144,7 @@ class WeightsSaver:
         if not finite or is_diverging(engine):
             return
         if idist.get_rank() == 0:
-            save_atomically(self.network.state_dict(), self.path)
+            save_atomically(cpu_weights(self.network), self.path)
         self.saved, self.unsaved = True, False
 
     def state_dict(self) -> dict[str, float]:

@@ -11,7 +11,7 @@ from miassr_monai.networks.trunks import EDSR, MDSR, RDN, RRDB, SPAN, ResCNN, SR
 from miassr_monai.networks.upscalers import ImplicitUpscale, MetaUpscale, SubPixel
 from miassr_monai.networks.vgg import VGG19Features
 from miassr_monai.networks.volume_generator import VolumeGenerator
-from miassr_monai.networks.weights import load_critic, load_network, load_weights
+from miassr_monai.networks.weights import cpu_weights, load_critic, load_network, load_weights
 
 __all__ = [
     "EDSR",
@@ -36,6 +36,7 @@ __all__ = [
     "Trunk",
     "VGG19Features",
     "VolumeGenerator",
+    "cpu_weights",
     "grow",
     "load_critic",
     "load_network",

@@ -19,7 +19,7 @@ from miassr_monai.networks.transfer import freeze_trunk as freeze
 from miassr_monai.networks.transfer import reuse_layers
 from miassr_monai.networks.trunks import EDSR
 
-__all__ = ["load_critic", "load_network", "load_weights"]
+__all__ = ["cpu_weights", "load_critic", "load_network", "load_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,11 @@ DEFINITION = "_extra_state"
 AVERAGED, CRITIC = "ema_network", "discriminator"
 # No network of this package has so many channels or blocks; building one would take forever.
 LARGEST_ARGUMENT = 4096
+
+
+def cpu_weights(network: nn.Module) -> dict[str, torch.Tensor]:
+    """The state dictionary of a network on the CPU, so that what was trained on a GPU loads where there is none."""
+    return {name: values.cpu() for name, values in network.state_dict().items()}
 
 
 def load_network(path: str | os.PathLike, *, from_checkpoint: bool = False) -> Generator:

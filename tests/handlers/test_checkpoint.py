@@ -1,5 +1,6 @@
 import copy
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -266,3 +267,11 @@ def test_a_checkpoint_of_another_network_or_stage_is_refused(tmp_path, monkeypat
     with pytest.raises(ValueError, match=message) as caught:
         Stage(path, 2, resume=True).run()
     assert "size mismatch for trunk.head.weight" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_weights_are_saved_on_the_cpu(tmp_path):
+    network = torch.nn.Linear(1, 1, bias=False)
+    elsewhere = SimpleNamespace(cpu=lambda: torch.ones(1, 1))
+    network.state_dict = lambda: {"weight": elsewhere}
+    WeightsSaver(tmp_path / "model.pt", network).save(Engine(lambda *_: None))
+    assert torch.load(tmp_path / "model.pt") == {"weight": torch.ones(1, 1)}
