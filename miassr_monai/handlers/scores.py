@@ -77,10 +77,10 @@ class ScaleScores:
     def sum_up(self, engine: Engine) -> None:
         """Put the means into the engine's metrics."""
         self.rows = [row for part in idist.all_gather(self.rows) for row in part]
-        for measure in (name for name in self.rows[0] if name.startswith(MEASURES)) if self.rows else MEASURES:
+        of_channels = [name for name in (self.rows[0] if self.rows else ()) if "_channel_" in name]
+        for measure in (*MEASURES, *of_channels):
             engine.state.metrics[measure] = mean_over_volumes(self.rows, measure)
-            if measure not in MEASURES:
-                continue
+        for measure in MEASURES:
             for scale in dict.fromkeys(row["scale"] for row in self.rows):
                 chosen = [row for row in self.rows if row["scale"] == scale]
                 engine.state.metrics[f"{measure}_x{scale}"] = mean_over_volumes(chosen, measure)

@@ -147,3 +147,25 @@ def test_without_any_error_at_all_the_mean_psnr_is_undefined():
 def test_volumes_of_one_name_in_different_folders_are_different_volumes():
     _, metrics = score([make_batch([0.1, 0.1, 0.1], name="sub-1/t1.nii"), make_batch([0.01], name="sub-2/t1.nii")])
     assert metrics["psnr"] == pytest.approx((20 + 40) / 2, abs=1e-3)
+
+
+def test_channels_are_scored_each_and_one_that_is_empty_is_left_out():
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.rand(2, 3, 16, 14, generator=generator)
+    truth[1, 2] = 0
+    engine = Engine(
+        lambda engine, batch: {"label": truth, "pred": truth + torch.tensor([0.1, 0.2, 0.4])[:, None, None]}
+    )
+    ScaleScores().attach(engine)
+    engine.run([{"name": "a", "scale": 2.0}])
+    metrics = engine.state.metrics
+    each = [20.0, 20 * math.log10(5), 20 * math.log10(2.5)]
+    for number, value in enumerate(each):
+        assert metrics[f"psnr_channel_{number}"] == pytest.approx(value, abs=1e-3)
+    expected = (np.mean(each) + np.mean(each[:2])) / 2
+    assert metrics["psnr"] == metrics["psnr_x2"] == pytest.approx(expected, abs=1e-3)
+    pair = truth[0, 1].numpy(), truth[0, 1].numpy() + np.float32(0.2)
+    options = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}
+    similarity = structural_similarity(*pair, **options)[1][5:-5, 5:-5].mean()
+    other = structural_similarity(truth[1, 1].numpy(), truth[1, 1].numpy() + np.float32(0.2), **options)[1]
+    assert metrics["ssim_channel_1"] == pytest.approx((similarity + other[5:-5, 5:-5].mean()) / 2, abs=1e-4)
