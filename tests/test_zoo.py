@@ -18,7 +18,7 @@ from check_bundle import REQUIRED, requirements  # noqa: E402
 from make_bundle import NAME, PACKAGE, make, vendored  # noqa: E402
 
 # What Python calls these packages, where it is not what pip does.
-IMPORTED = {"itk": "itk-io", "ignite": "pytorch-ignite", "skimage": "scikit-image"}
+IMPORTED = {"PIL": "pillow", "itk": "itk-io", "ignite": "pytorch-ignite", "skimage": "scikit-image"}
 # What is asked for where it is needed, and named then, as extras of the installation are.
 OPTIONAL = {"SimpleITK", "frd_score", "huggingface_hub", "nilearn", "radiomics"}
 
