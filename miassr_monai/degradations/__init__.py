@@ -21,6 +21,7 @@ from miassr_monai.degradations.slice_profile import slice_profile_degradation
 from miassr_monai.degradations.sparse_view_ct import ct_projections, sparse_view_ct_degradation
 from miassr_monai.degradations.ultrasound import ultrasound_degradation
 from miassr_monai.degradations.ultrasound_sector import ultrasound_sector_degradation
+from miassr_monai.degradations.undersampled_kspace import undersampled_kspace_degradation
 
 __all__ = [
     "DEGRADATIONS",
@@ -49,4 +50,5 @@ __all__ = [
     "speckle_noise",
     "ultrasound_degradation",
     "ultrasound_sector_degradation",
+    "undersampled_kspace_degradation",
 ]

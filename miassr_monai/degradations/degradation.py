@@ -22,6 +22,7 @@ from miassr_monai.degradations.slice_profile import slice_profile_degradation
 from miassr_monai.degradations.sparse_view_ct import sparse_view_ct_degradation
 from miassr_monai.degradations.ultrasound import ultrasound_degradation
 from miassr_monai.degradations.ultrasound_sector import ultrasound_sector_degradation
+from miassr_monai.degradations.undersampled_kspace import undersampled_kspace_degradation
 from miassr_monai.geometry import Scale
 from miassr_monai.resampling import trailing_scales
 
@@ -38,16 +39,20 @@ DEGRADATIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "sparse_view_ct": sparse_view_ct_degradation,
     "ultrasound": ultrasound_degradation,
     "ultrasound_sector": ultrasound_sector_degradation,
+    "undersampled_kspace": undersampled_kspace_degradation,
 }
 
 # Degradations that an image of the same size shows.
-SAME_SIZE = ("sparse_view_ct", "ultrasound_sector")
+SAME_SIZE = ("sparse_view_ct", "ultrasound_sector", "undersampled_kspace")
+
+# Degradations that are not linear, such as magnitudes.
+NOT_LINEAR = ("undersampled_kspace",)
 
 # Degradations whose ``window`` says which Hounsfield units 0 and 1 stand for.
 IN_HOUNSFIELD_UNITS = ("sparse_view_ct",)
 
 # Parameters by which a degradation makes noise of its own, while it measures. It then takes a ``generator``, too.
-MEASURED_NOISE = ("photons",)
+MEASURED_NOISE = ("photons", "complex_noise")
 
 NOISES = {"rician": rician_noise, "gaussian": gaussian_noise, "speckle": speckle_noise}
 
@@ -78,6 +83,11 @@ class Degradation:
     def same_size(self) -> bool:
         """Whether an image at scale 1 is degraded, too, so that there is something to restore."""
         return self.kind in SAME_SIZE or self.noise > 0 or self.sharpen > 0
+
+    @property
+    def linear(self) -> bool:
+        """Whether what it makes of a sum of images is, but for a constant, the sum of what it makes of each."""
+        return self.kind not in NOT_LINEAR
 
     @property
     def name(self) -> str:

@@ -145,6 +145,10 @@ class Predictor:
         self.consistency = consistency
         self.dtype = dtype
         known = parse_degradation(degradation or self.model.trained_for.get("consistency", "paper"))
+        if consistency == "project" and not known.linear:
+            raise ValueError(
+                f"consistency='project' needs a linear degradation, which {known.kind} is not: give 'report' or None."
+            )
         self.same_size = known.same_size
         self.degradation = known.in_window(window).noiseless
         self.adaptation = Adaptation() if adapt is True else adapt or None

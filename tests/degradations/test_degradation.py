@@ -13,7 +13,7 @@ from miassr_monai.degradations import (
 )
 
 # These change an image at scale 1, too, and look at all of it.
-MEASURED = ("sparse_view_ct", "ultrasound_sector")
+MEASURED = ("sparse_view_ct", "ultrasound_sector", "undersampled_kspace")
 NAMES = pytest.mark.parametrize("name", [name for name in DEGRADATIONS if name not in MEASURED])
 
 

@@ -596,6 +596,14 @@ def test_a_ct_image_is_corrected_to_agree_with_its_projections():
     assert 0 < after["projections_error"] < 0.1 * before["projections_error"]
 
 
+def test_magnitudes_are_not_corrected():
+    with pytest.raises(ValueError, match="needs a linear degradation, which undersampled_kspace is not"):
+        Predictor(Lift(), degradation="undersampled_kspace", consistency="project")
+    predictor = Predictor(Lift(), degradation="undersampled_kspace:complex_noise=0.1")
+    predictor(random_image(1, 16, 18), scale=1)
+    assert predictor.report["consistency"]["rmse"] > 0
+
+
 def test_without_a_degradation_that_keeps_the_size_scale_1_is_refused():
     with pytest.raises(ValueError, match="nothing to do"):
         Predictor(Lift(), degradation="psf")(random_image(1, 16, 18), scale=1)
