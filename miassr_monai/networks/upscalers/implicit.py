@@ -17,9 +17,11 @@ from miassr_monai.resampling import sample_positions
 
 __all__ = ["ImplicitUpscale"]
 
-# HR voxels along each axis that are worked on together: enough to amortise a call, on a CPU few enough for its cache.
-BOX_ON_CPU = (8, 8, 16)
-BOX_ON_GPU = (64, 64, 64)
+# Values between two layers that are worked on together: enough to amortise a call, on a CPU few enough for its cache.
+VALUES_ON_CPU = 1 << 19
+VALUES_ON_GPU = 1 << 26
+# HR voxels along the first axis that are worked on together.
+SLAB = 8
 
 
 class Axis(NamedTuple):
@@ -64,19 +66,6 @@ def place(size: int, fraction: tuple[int, int], origin: int, whole_size: int | N
 def fully_connected(*sizes: int) -> nn.Sequential:
     """Layers from each size to the next; a ReLU goes between any two of them."""
     return nn.Sequential(*[nn.Linear(a, b) for a, b in pairwise(sizes)])
-
-
-def add_activated(addend: torch.Tensor, hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """``addend`` and a linear layer on what a ReLU leaves of ``hidden`` ``(voxels, units)``, which it overwrites.
-
-    Units that are off at every voxel add nothing and are left out. Which they are is only looked up where that is
-    cheap: a GPU would have to wait for the answer, and training has to give them gradients.
-    """
-    hidden = hidden.relu_()
-    if hidden.device.type == "cpu" and not torch.is_grad_enabled():
-        on = hidden.amax(0).nonzero().flatten()
-        hidden, weight = hidden.index_select(1, on), weight.index_select(1, on)
-    return torch.addmm(addend, hidden, weight.t())
 
 
 class ImplicitUpscale(nn.Module):
@@ -175,9 +164,14 @@ class ImplicitUpscale(nn.Module):
             for axis in zip(features.shape[2:], fractions, origin, sizes, strict=True)
         ]
         rows = [self.coordinate_rows(stage[0], axes, fractions) for stage in (self.first, self.second)]
-        if samples is None:
+        if samples is not None:
+            return self.evaluate(features, axes, rows, samples)
+        if not torch.is_grad_enabled():
             return self.evaluate_boxes(features, axes, rows)
-        return self.evaluate(features, axes, rows, samples)
+        # Gradients need all of what is between anyway.
+        size = [len(axis.index) for axis in axes]
+        every = torch.arange(math.prod(size), device=features.device).expand(len(features), -1)
+        return self.evaluate(features, axes, rows, every).unflatten(2, size)
 
     def coordinate_rows(
         self, layer: nn.Linear, axes: Sequence[Axis], fractions: Sequence[tuple[int, int]]
@@ -195,26 +189,24 @@ class ImplicitUpscale(nn.Module):
     def evaluate_boxes(
         self, features: torch.Tensor, axes: Sequence[Axis], rows: Sequence[Sequence[torch.Tensor]]
     ) -> torch.Tensor:
-        """All voxels: box by box, or at once where gradients need all of what is between anyway."""
+        """All voxels, a box at a time; the first layers are applied to the features of a slab of boxes together."""
         size = [len(axis.index) for axis in axes]
-        sides = size if torch.is_grad_enabled() else BOX_ON_CPU if features.device.type == "cpu" else BOX_ON_GPU
-        cuts = [
-            [slice(i, min(i + side, n)) for i in range(0, n, side)] if n else [slice(0, 0)]
-            for n, side in zip(size, sides, strict=True)
-        ]
+        values = VALUES_ON_CPU if features.device.type == "cpu" else VALUES_ON_GPU
+        plane = max(1, values // (SLAB * self.first[0].out_features))
+        sides = [max(1, plane // max(1, min(size[2], plane))), plane]
+        places = [torch.arange(n, device=features.device) for n in size]
         fine = features.new_empty(0)
-        for box in product(*cuts):
-            parts, seen = zip(*[axis.narrow(part) for axis, part in zip(axes, box, strict=True)], strict=True)
-            box_rows = [[row[part] for row, part in zip(stage, box, strict=True)] for stage in rows]
-            shape = [part.stop - part.start for part in box]
-            every = torch.arange(math.prod(shape), device=features.device).expand(len(features), -1)
-            voxels = self.evaluate(features[(..., *seen)], parts, box_rows, every).unflatten(2, shape)
-            if shape == size:
-                return voxels
-            if fine.numel() == 0:
-                fine = voxels.new_empty([*voxels.shape[:2], *size])
-            fine[(..., *box)] = voxels
-        return fine
+        for number, image in enumerate(features.split(1)):
+            for i in cuts(size[0], SLAB):
+                slab, seen = axes[0].narrow(i)
+                tables = self.tables(image[:, :, seen], [[stage[0][i], *stage[1:]] for stage in rows])
+                for j, k in product(cuts(size[1], sides[0]), cuts(size[2], sides[1])):
+                    box = places[0][: len(slab.index)].view(-1, 1, 1), places[1][j].view(-1, 1), places[2][k]
+                    voxels = self.decode(tables, *table_rows([slab, *axes[1:]], box, image[0, 0, seen]))
+                    if fine.numel() == 0:
+                        fine = voxels.new_empty([len(features), self.out_channels, *size])
+                    fine[number, :, i, j, k] = voxels.movedim(-1, 0)
+        return fine if fine.numel() else features.new_empty([len(features), self.out_channels, *size])
 
     def evaluate(
         self,
@@ -228,32 +220,69 @@ class ImplicitUpscale(nn.Module):
         Returns:
             ``(N, out_channels, K)``.
         """
-        n, c, _, w, d = features.shape
-        height, width, depth = (len(axis.index) for axis in axes)
-        i, j, k = samples // (width * depth), samples // depth % width, samples % depth
-        (index_i, weight_i), (index_j, weight_j), (index_k, weight_k) = (
-            (axis.index[at], axis.weight[at]) for axis, at in zip(axes, (i, j, k), strict=True)
-        )
-        # The eight LR voxels around each HR voxel, and its rows of coordinates, which stand after all LR voxels.
-        corners = (index_i[..., :, None, None] * w + index_j[..., None, :, None]) * d + index_k[..., None, None, :]
-        corners = corners.flatten(2) + torch.arange(n, device=corners.device).view(-1, 1, 1) * features[0, 0].numel()
-        after = n * features[0, 0].numel()
-        places = torch.stack([i + after, j + after + height, k + after + height + width], 2)
-        bags = torch.cat([corners, places], 2).flatten(0, 1)
-        shares = weight_i[..., :, None, None] * weight_j[..., None, :, None] * weight_k[..., None, None, :]
-        shares = F.pad(shares.flatten(2), [0, 3], value=1.0).flatten(0, 1)
+        width, depth = (len(axis.index) for axis in axes[1:])
+        places = samples // (width * depth), samples // depth % width, samples % depth
+        return self.decode(self.tables(features, rows), *table_rows(axes, places, features[:, 0])).transpose(1, 2)
+
+    def tables(
+        self, features: torch.Tensor, rows: Sequence[Sequence[torch.Tensor]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Each stage's first layer: its part that sees features, at all LR voxels, and then the rows of coordinates."""
         cells = features.flatten(2).transpose(1, 2).flatten(0, 1)
+        first, second = (
+            torch.cat([F.linear(cells, stage[0].weight[:, : self.in_channels]), *added])
+            for stage, added in zip((self.first, self.second), rows, strict=True)
+        )
+        return first, second
 
-        def interpolate(layer: nn.Linear, rows: Sequence[torch.Tensor]) -> torch.Tensor:
-            table = torch.cat([F.linear(cells, layer.weight[:, :c]), *rows])
-            return F.embedding_bag(bags, table, per_sample_weights=shares.to(table.dtype), mode="sum")
-
-        hidden = interpolate(self.first[0], rows[0])
+    def decode(
+        self, tables: tuple[torch.Tensor, torch.Tensor], index: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
+        """Voxels ``(..., out_channels)``; each begins as a sum of rows of the tables, see :func:`table_rows`."""
+        first, second = (
+            F.embedding_bag(
+                index.flatten(0, -2),
+                table,
+                per_sample_weights=weight.flatten(0, -2).to(table.dtype),
+                mode="sum",
+            )
+            for table in tables
+        )
         for layer in self.first[1:]:
-            hidden = add_activated(layer.bias, hidden, layer.weight)
-        hidden = add_activated(interpolate(self.second[0], rows[1]), hidden, self.second[0].weight)
+            first = layer(first.relu_())
+        hidden = torch.addmm(second, first.relu_(), self.second[0].weight.t())
         for layer in self.second[1:]:
-            hidden = add_activated(layer.bias, hidden, layer.weight)
-        if self.positive:
-            hidden = hidden.relu_()
-        return hidden.view(n, -1, self.out_channels).transpose(1, 2)
+            hidden = layer(hidden.relu_())
+        return (hidden.relu_() if self.positive else hidden).unflatten(0, index.shape[:-1])
+
+
+def cuts(size: int, side: int) -> list[slice]:
+    """Parts of an axis, none longer than ``side``."""
+    return [slice(begin, min(begin + side, size)) for begin in range(0, size, side)]
+
+
+def table_rows(
+    axes: Sequence[Axis], places: Sequence[torch.Tensor], volumes: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which rows of :meth:`ImplicitUpscale.tables` an HR voxel begins with the sum of, and their weights.
+
+    Args:
+        axes: where the HR samples of each axis are.
+        places: of the voxels along each axis, of shapes that fit together; with more than one volume, the first axis of
+            these is that of the volumes.
+        volumes: of the features' shape without channels ``(N, h, w, d)``, or of one volume's ``(h, w, d)``.
+
+    Returns:
+        Rows and weights ``(..., 11)``: the eight LR voxels around each HR voxel, and its three rows of coordinates.
+    """
+    (index_i, weight_i), (index_j, weight_j), (index_k, weight_k) = (
+        (axis.index[place], axis.weight[place]) for axis, place in zip(axes, places, strict=True)
+    )
+    *_, w, d = volumes.shape
+    corners = (index_i[..., :, None, None] * w + index_j[..., None, :, None]) * d + index_k[..., None, None, :]
+    if volumes.dim() == 4:
+        corners = corners + torch.arange(len(volumes), device=corners.device).view(-1, 1, 1, 1, 1) * volumes[0].numel()
+    starts = volumes.numel() + torch.tensor([0, len(axes[0].index), len(axes[0].index) + len(axes[1].index)])
+    own = torch.stack(torch.broadcast_tensors(*places), -1) + starts.to(corners.device)
+    weight = weight_i[..., :, None, None] * weight_j[..., None, :, None] * weight_k[..., None, None, :]
+    return torch.cat([corners.flatten(-3), own], -1), F.pad(weight.flatten(-3), [0, 3], value=1.0)

@@ -124,8 +124,9 @@ def test_boxes_are_the_whole(monkeypatch, coordinates, scale):
     module = small(coordinates=coordinates)
     features = random_features(module, size=(5, 3, 7))
     whole = module(features, scale).detach()
-    for box in ((1, 2, 3), (4, 4, 4), (100, 1, 100)):
-        monkeypatch.setattr(implicit, "BOX_ON_CPU", box)
+    for slab, voxels in ((1, 1), (2, 5), (3, 50), (100, 10_000)):
+        monkeypatch.setattr(implicit, "SLAB", slab)
+        monkeypatch.setattr(implicit, "VALUES_ON_CPU", voxels * slab * module.first[0].out_features)
         with torch.no_grad():
             torch.testing.assert_close(module(features, scale), whole, rtol=1e-12, atol=1e-10)
 
