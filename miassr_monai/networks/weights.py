@@ -111,8 +111,7 @@ def construct(definition: Mapping[str, Any]) -> Network:
     name = definition["network"]
     if name not in classes:
         raise ValueError(f"there is no network {name!r} in miassr_monai.")
-    numbers = [n for value in arguments.values() for n in (value if isinstance(value, list) else [value])]
-    if any(isinstance(number, int) and number > LARGEST_ARGUMENT for number in numbers):
+    if any(number > LARGEST_ARGUMENT for number in numbers_in(list(arguments.values()))):
         raise ValueError(f"a {name} of that size is not to be had.")
     for parameter in inspect.signature(classes[name]).parameters.values():
         value = arguments.get(parameter.name, 0.0)
@@ -120,6 +119,15 @@ def construct(definition: Mapping[str, Any]) -> Network:
         if isinstance(parameter.default, float) and not (type(value) in (int, float) and math.isfinite(value)):
             raise ValueError(f"{parameter.name} must be a finite number, got {value!r}.")
     return classes[name](**arguments)
+
+
+def numbers_in(value: Any) -> Iterator[float]:
+    """The numbers in lists of lists."""
+    if isinstance(value, list):
+        for part in value:
+            yield from numbers_in(part)
+    elif isinstance(value, (int, float)):
+        yield value
 
 
 def subclasses(cls: type) -> Iterator[type]:

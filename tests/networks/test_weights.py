@@ -15,6 +15,7 @@ from miassr_monai.networks import (
     load_network,
     load_weights,
 )
+from miassr_monai.networks.weights import construct
 
 SMALL = {"width": 4, "depth": 2, "hidden_channels": 8}
 
@@ -103,6 +104,14 @@ def test_files_of_something_else_are_refused_in_one_sentence(tmp_path, changes):
     path = tmp_path / "model.pt"
     message = f"{path} does not hold the weights of a generator of miassr_monai: give a model.pt, not a checkpoint."
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("scale", [4099, 4099.0, [4099]])
+def test_numbers_beyond_any_network_s_are_refused_before_anything_is_made_of_them(scale):
+    # The factors of a large prime would take days to find.
+    definition = {**SubPixelGenerator(EDSR(width=4, depth=1), scales=[2]).definition(), "scales": [scale]}
+    with pytest.raises(ValueError, match="a SubPixelGenerator of that size is not to be had"):
+        construct(definition)
 
 
 @pytest.mark.parametrize(
