@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, load
 
 from miassr_monai.configuration import check_values
 from miassr_monai.files import whole_file
+from miassr_monai.processes import number_of_processes
 
 __all__ = ["bundle_root", "check_workflow", "running_workflow", "save_running_config"]
 
@@ -75,6 +76,12 @@ def check_workflow() -> None:
     workflow = running_workflow()
     if workflow is None:
         return
+    if number_of_processes() > 1 and not workflow.parser.get("multi_gpu", False):
+        raise ValueError(
+            f"this was started as {number_of_processes()} processes, which would all do the same: give "
+            "configs/multi_gpu_train.json, multi_gpu_evaluate.json or multi_gpu_inference.json behind the "
+            "configuration, or start one process."
+        )
     given = next((frame.f_locals for frame in callers() if frame.f_code is create_workflow.__code__), None)
     if given is not None:
         # What is left of the arguments are overrides, beside those of the workflow itself.

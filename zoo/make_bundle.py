@@ -24,6 +24,8 @@ NAME = "brain_mri_arbitrary_scale_super_resolution"
 LARGEST_FILE = 25 * 2**20
 # Needs nilearn for its sample data, which the Zoo's users do not have.
 LEFT_OUT = {"quickstart.json"}
+# Comes over configurations of other bundles, which do not know where this one's code is.
+AS_IT_IS = {"in_front_of.json"}
 
 # MONAI puts a bundle's folder on Python's path only when a workflow runs, which is after its configuration has been
 # evaluated. So the configuration finds its own folder, among its callers, and puts the code there on the path itself.
@@ -87,7 +89,7 @@ def write_configs(folder: Path) -> None:
             config["required_packages_version"].pop("miassr-monai")
             weights = (ROOT / "bundle/models/model.pt").read_bytes()
             config["weights_sha256"] = hashlib.sha256(weights).hexdigest()
-        else:
+        elif path.name not in AS_IT_IS:
             if path.name == "train.json":
                 # `monai.bundle.load` takes the network from here, which has to be that of the weights.
                 config |= json.loads((source / "release.json").read_text(encoding="utf-8"))

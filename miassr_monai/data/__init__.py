@@ -4,6 +4,7 @@ from miassr_monai.data.channels import split_channels, stack_channels
 from miassr_monai.data.datalist import files_of, find_volumes, load_datalist, write_datalist
 from miassr_monai.data.load_volumed import LoadVolumed
 from miassr_monai.data.public_data_sets import find_subjects
+from miassr_monai.data.rank_sampler import RankSampler
 from miassr_monai.data.sample import write_sample
 from miassr_monai.data.save_volumed import SaveVolumed
 from miassr_monai.data.scale_batch import (
@@ -22,6 +23,7 @@ from miassr_monai.volume_files import VolumeError, check_output
 __all__ = [
     "LoadVolumed",
     "RandomScaleCollate",
+    "RankSampler",
     "SaveVolumed",
     "ScaleGridDataset",
     "Subject",

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from miassr_monai.engines.loss_guard import usable
+from miassr_monai.engines.parallel import bare
 from miassr_monai.losses import AdversarialLoss, JointLoss
 
 __all__ = ["SRGANTrainer"]
@@ -133,7 +134,7 @@ class SRGANTrainer(Trainer):
         trainable = [parameter for parameter in self.d_network.parameters() if parameter.requires_grad]
         self.d_network.requires_grad_(False)
         with torch.set_grad_enabled(self.train_generator):
-            g_losses = self.g_loss_function(prediction, targets, self.d_network)
+            g_losses = self.g_loss_function(prediction, targets, bare(self.d_network))
         for parameter in trainable:
             parameter.requires_grad_(True)
         if self.train_generator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ignite.engine import Engine, Events
 
-from miassr_monai.handlers.output import scalar_output
+from miassr_monai.handlers.output import mean_over_processes, scalar_output
 
 __all__ = ["StopOnDivergence", "is_diverging"]
 
@@ -52,7 +52,7 @@ class StopOnDivergence:
         """
         state = engine.state
         output = scalar_output(state.output)
-        loss = next(output[name] for name in self.losses if name in output)
+        loss = mean_over_processes(next(output[name] for name in self.losses if name in output))
         # Not a number is not below the limit either.
         good = getattr(state, "discarded", 0) == state.discarded_before and abs(loss) <= self.loss_limit
         state.bad_steps = 0 if good else state.bad_steps + 1

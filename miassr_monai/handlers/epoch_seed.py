@@ -15,7 +15,10 @@ __all__ = ["EpochSeed"]
 
 
 class EpochSeed:
-    """Seed everything random at the start of each epoch from the run's seed, the epoch and the process.
+    """Seed everything random at the start of each epoch from the run's seed and the epoch.
+
+    MONAI's random transforms, such as crops, differ between the processes of a distributed run. Torch's generator does
+    not: all processes draw the same scale and degradation for a batch, of which each has its share.
 
     An epoch then depends on its number and on the state that it starts from alone: a run that is resumed after an epoch
     gives the same numbers as one that was never stopped.
@@ -35,9 +38,12 @@ class EpochSeed:
 
     def __call__(self, engine: Engine) -> None:
         """Seed for the epoch that starts."""
-        sequence = np.random.SeedSequence([self.seed, engine.state.epoch, idist.get_rank()])
-        seed = int(sequence.generate_state(1)[0])
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
-        set_rnd(self.data_loader.dataset, seed)
+        common, own = (
+            int(np.random.SeedSequence([self.seed, engine.state.epoch, process]).generate_state(1)[0])
+            for process in (0, idist.get_rank())
+        )
+        random.seed(own)
+        np.random.seed(own)
+        set_rnd(self.data_loader.dataset, own)
+        # By this generator volumes, scales and degradations are drawn.
+        torch.manual_seed(common)

@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 
 from miassr_monai.handlers.csv_log import CsvLog
 from miassr_monai.handlers.mlflow import MLflowLog
-from miassr_monai.handlers.output import scalar_output
+from miassr_monai.handlers.output import mean_over_processes, scalar_output
 
 __all__ = ["StageLog"]
 
@@ -50,9 +50,9 @@ class StageLog:
 
     def attach(self, engine: Engine) -> None:
         """Follow a trainer."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self.log_iteration)
         if idist.get_rank() == 0:
             engine.add_event_handler(Events.STARTED, self.start)
-            engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self.log_iteration)
             # An epoch that ends before its time, too.
             engine.add_event_handler(Events.EPOCH_COMPLETED | Events.TERMINATE, self.log_epoch)
 
@@ -64,8 +64,10 @@ class StageLog:
             )
 
     def log_iteration(self, engine: Engine) -> None:
-        """Log losses and learning rates."""
-        metrics = scalar_output(engine.state.output)
+        """Log losses, which are the means over all processes, and learning rates."""
+        metrics = {name: mean_over_processes(value) for name, value in scalar_output(engine.state.output).items()}
+        if idist.get_rank() > 0:
+            return
         metrics["learning_rate"] = engine.optimizer.param_groups[0]["lr"]
         if hasattr(engine, "d_optimizer"):
             metrics["critic_learning_rate"] = engine.d_optimizer.param_groups[0]["lr"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ignite.distributed as idist
 import torch
 
 from miassr_monai.losses.adversarial import CriticFunction
@@ -24,7 +25,9 @@ def gradient_penalty(critic: CriticFunction, real: torch.Tensor, fake: torch.Ten
         real: images ``(N, C, *size)``.
         fake: images of the same shape.
     """
-    weight = torch.rand([real.size(0)] + [1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
+    # Drawn for the whole batch, of which a process of a distributed run has its share.
+    shape = [idist.get_world_size(), real.size(0)] + [1] * (real.ndim - 1)
+    weight = torch.rand(shape, device=real.device, dtype=real.dtype)[idist.get_rank()]
     between = torch.lerp(real.detach(), fake.detach(), weight)
     return (slopes(critic, between).norm(2, dim=1) - 1.0).square().mean()
 

@@ -59,10 +59,11 @@ def test_every_source_of_randomness_changes_with_the_epoch_and_with_the_seed():
         assert len(set(values)) == len(firsts)
 
 
-@pytest.mark.parametrize("source", range(3), ids=["random", "numpy", "torch"])
-def test_neighbouring_seeds_epochs_and_processes_share_no_numbers(monkeypatch, source):
+@pytest.mark.parametrize("source, processes", [(0, 3), (1, 3), (2, 1)], ids=["random", "numpy", "torch"])
+def test_neighbouring_seeds_epochs_and_processes_share_no_numbers(monkeypatch, source, processes):
+    """But by torch's generator all processes draw the same scale for a batch."""
     loader, seen = make_loader(), set()
-    grid = list(itertools.product(range(4), range(1, 5), range(3)))
+    grid = list(itertools.product(range(4), range(1, 5), range(processes)))
     for seed, epoch, rank in grid:
         monkeypatch.setattr(idist, "get_rank", lambda rank=rank: rank)
         engine = Engine(lambda engine, batch: None)
@@ -70,3 +71,14 @@ def test_neighbouring_seeds_epochs_and_processes_share_no_numbers(monkeypatch, s
         EpochSeed(seed, loader)(engine)
         seen.add(draw()[source])
     assert len(seen) == len(grid)
+
+
+def test_all_processes_draw_the_same_by_torch_s_generator(monkeypatch):
+    loader, seen = make_loader(), set()
+    for rank in range(3):
+        monkeypatch.setattr(idist, "get_rank", lambda rank=rank: rank)
+        engine = Engine(lambda engine, batch: None)
+        engine.state.epoch = 2
+        EpochSeed(1, loader)(engine)
+        seen.add((torch.rand(()).item(), tuple(loader.sampler)))
+    assert len(seen) == 1

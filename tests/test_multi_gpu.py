@@ -1,0 +1,99 @@
+"""The configurations for several processes, with two on the CPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+CONFIGS = Path(__file__).parents[1] / "bundle/configs"
+# One step of each stage with a penalty; patches are whole images, so that no process draws where they lie.
+TINY = {
+    "width": 4,
+    "depth": 1,
+    "critic_width": 2,
+    "critic_dense_channels": 4,
+    "perceptual_weight": 0,
+    "penalty_interval": 1,
+    "patch_size": 32,
+    "batch_size": 4,
+    "samples_per_volume": 1,
+    "epoch_length": 2,
+    "warmup_epochs": 1,
+    "gan_epochs": 1,
+    "val_scales": [2.0, 3.0],
+    "learning_rate": 0.001,
+    "critic_learning_rate": 0.001,
+    "log_interval": 1,
+    "device": "cpu",
+}
+# Nowhere, which is found out at once.
+NO_MLFLOW = {"MLFLOW_TRACKING_URI": "sqlite:////proc/nowhere/mlruns.db"}
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Six images of one slice for training and one for validation, all different."""
+    generator = np.random.default_rng(0)
+    for section, count in (("training", 6), ("validation", 1)):
+        (tmp_path / "data" / section).mkdir(parents=True)
+        for number in range(count):
+            values = generator.uniform(100, 900, (32, 32, 1)).astype(np.float32)
+            nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "data" / section / f"{number}.nii.gz")
+    return tmp_path / "data"
+
+
+def processes(run_id, files, count=2, **overrides):
+    """Run a workflow in several processes, as on several GPUs."""
+    arguments = [item for key, value in overrides.items() for item in (f"--{key}", str(value))]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
+    names = json.dumps([str(CONFIGS / file) for file in files])
+    return subprocess.run(
+        [*launch, "-m", "monai.bundle", "run", run_id, "--config_file", names, *arguments],
+        env={**os.environ, **NO_MLFLOW, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_two_processes_train_as_one_does_with_the_whole_batch(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NO_MLFLOW["MLFLOW_TRACKING_URI"])
+    done = processes(
+        "training", ["train.json", "multi_gpu_train.json"], dataset_dir=data, output_dir=tmp_path / "two", **TINY
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("The weights are in") == 1
+
+    workflow = ConfigWorkflow(
+        str(CONFIGS / "train.json"),
+        workflow_type="train",
+        dataset_dir=str(data),
+        output_dir=str(tmp_path / "one"),
+        **TINY,
+    )
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+    one, two = (pd.read_csv(tmp_path / name / "log.csv").drop(columns="time") for name in ("one", "two"))
+    assert {"loss", "critic_loss", "penalty", "adversarial", "psnr_x3"} <= set(one["metric"])
+    pd.testing.assert_frame_equal(two, one, rtol=1e-4, atol=1e-6)
+    for name in ("model.pt", "model_best_psnr.pt", "gan_checkpoint.pt"):
+        trained = [torch.load(tmp_path / folder / name, weights_only=True) for folder in ("one", "two")]
+        trained = [content.get("discriminator", content) for content in trained]
+        torch.testing.assert_close(trained[1], trained[0], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate", "inference"])
+def test_processes_that_would_all_do_the_same_are_refused(kind, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    workflow = ConfigWorkflow(str(CONFIGS / f"{kind}.json"), workflow_type="train" if kind == "train" else "infer")
+    with pytest.raises(RuntimeError) as caught:
+        workflow.initialize()
+    assert "this was started as 2 processes, which would all do the same: give" in str(caught.value.__cause__)
