@@ -22,6 +22,7 @@ __all__ = [
     "nearest_fraction",
     "parse_scale",
     "scale_per_axis",
+    "upright",
     "upscaled_range",
     "upscaled_size",
     "zoomed_affine",
@@ -153,3 +154,18 @@ def zoomed_affine(affine: torch.Tensor, factors: Sequence[float]) -> torch.Tenso
     zoom = torch.diag(torch.cat([step, step.new_ones(1)]))
     zoom[:-1, -1] = (step - 1.0) / 2.0
     return affine.to(torch.float64).cpu() @ zoom
+
+
+def upright(image: torch.Tensor, axcodes: str) -> torch.Tensor:
+    """A slice ``(H, W)`` turned so that it stands upright when its first axis points right and its second one up.
+
+    Args:
+        image: the slice.
+        axcodes: where its axes point, such as ``"RAS"``, of which the first two count: to the patient's left or right,
+            front (A) or back (P), head (S) or feet (I).
+    """
+    first, second = axcodes[0].upper(), axcodes[1].upper()
+    if first in "SI" or (first in "AP" and second in "LR"):
+        image, first, second = image.t(), second, first
+    flipped = [axis for axis, code in enumerate((first, second)) if code in "LPI"]
+    return image.flip(flipped)

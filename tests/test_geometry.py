@@ -12,6 +12,7 @@ from miassr_monai.geometry import (
     nearest_fraction,
     parse_scale,
     scale_per_axis,
+    upright,
     upscaled_size,
     zoomed_affine,
 )
@@ -175,3 +176,27 @@ def test_zoomed_affine_of_a_batch_is_that_of_each_affine_in_float64():
 def test_zoomed_affine_needs_one_factor_for_each_axis(factors):
     with pytest.raises(ValueError, match="3 spatial axes"):
         zoomed_affine(torch.eye(4), factors)
+
+
+@pytest.mark.parametrize(
+    ("axcodes", "place"),
+    [
+        # Where the first sample of both axes lies when the first axis is drawn to the right and the second one upwards.
+        ("RAS", (0, 0)),
+        ("LAS", (-1, 0)),
+        ("LPS", (-1, -1)),
+        # Rows downwards and columns to the right, as in a picture.
+        ("PRS", (0, -1)),
+        ("SRA", (0, 0)),
+        ("ARS", (0, 0)),
+        ("AS", (0, 0)),
+        ("PIL", (-1, -1)),
+    ],
+)
+def test_a_slice_is_turned_upright(axcodes, place):
+    image = torch.zeros(3, 5)
+    image[0, 0] = 1
+    turned = upright(image, axcodes)
+    assert turned[place] == 1 and sorted(turned.shape) == [3, 5]
+    # The patient's front, or head, is up, and so the axis towards it comes second.
+    assert (turned.shape == (5, 3)) == (axcodes in ("PRS", "SRA", "ARS"))

@@ -30,7 +30,7 @@ from miassr_monai.evaluation.report import make_report, write_report
 from miassr_monai.evaluation.scoring import ScoredVolume, of_channel
 from miassr_monai.evaluation.summary import MEAN_SCALE, Record
 from miassr_monai.files import save_atomically
-from miassr_monai.geometry import Scale, format_scale
+from miassr_monai.geometry import Scale, format_scale, upright
 from miassr_monai.prediction import TrainedModel
 
 __all__ = ["Evaluation"]
@@ -221,7 +221,10 @@ class Evaluation:
             found["rows"] += rows
             for measure, distance in self.distances.items():
                 found["features"][measure].append(volume.features(distance))
-            found["pictures"] += volume.pictures(rows) if wanted else []
+            for picture in volume.pictures(rows) if wanted else []:
+                axcodes = self.protocol.get("axcodes", "RAS")
+                images = {name: upright(image, axcodes) for name, image in picture["images"].items()}
+                found["pictures"].append({**picture, "images": images})
         return found
 
     def leave_out(self, volume: str, error: Exception) -> None:

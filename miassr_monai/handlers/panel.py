@@ -14,7 +14,7 @@ from monai.utils import CommonKeys
 
 from miassr_monai.data import as_slices
 from miassr_monai.files import whole_file
-from miassr_monai.geometry import Scale, format_scale
+from miassr_monai.geometry import Scale, format_scale, upright
 
 __all__ = ["ImagePanel", "draw_panel"]
 
@@ -75,7 +75,9 @@ class ImagePanel:
     Args:
         path: PNG file, written anew each time.
         methods: keys of the engine's output that hold predictions.
-        scales: the scales to show, in this order, or fewer where the evaluation has not all of them.
+        scales: the scales to show, in this order, or fewer where the evaluation has not all of them; its first three
+            where it has none.
+        axcodes: where the axes of the slices point.
     """
 
     def __init__(
@@ -83,9 +85,11 @@ class ImagePanel:
         path: str | os.PathLike,
         methods: Sequence[str] = (CommonKeys.PRED,),
         scales: Sequence[Scale] = (2.0, 3.0, 4.0),
+        axcodes: str = "RAS",
     ) -> None:
         self.path = Path(path)
         self.methods = list(methods)
+        self.axcodes = axcodes
         self.scales = [format_scale(scale) for scale in scales]
         self.examples: dict[str, dict[str, torch.Tensor]] = {}
 
@@ -101,16 +105,19 @@ class ImagePanel:
         self.examples = {}
 
     def collect(self, engine: Engine) -> None:
-        """Keep the middle slice if its scale is wanted and not yet there."""
+        """Keep the middle slice if there is none of its scale yet."""
         scale = format_scale(engine.state.batch["scale"])
-        if scale in self.scales and scale not in self.examples:
+        if scale not in self.examples:
             output = engine.state.output
             names = [CommonKeys.IMAGE, CommonKeys.LABEL, *self.methods]
             slices = {name: as_slices(output[name]) for name in names}
-            self.examples[scale] = {name: s[len(s) // 2, 0].detach().float().cpu() for name, s in slices.items()}
+            middle = {name: s[len(s) // 2, 0].detach().float().cpu() for name, s in slices.items()}
+            self.examples[scale] = {name: upright(image, self.axcodes) for name, image in middle.items()}
 
     def draw(self) -> None:
         """Draw what was collected."""
-        examples = [(f"scale {scale}", self.examples[scale]) for scale in self.scales if scale in self.examples]
+        shown = [scale for scale in self.scales if scale in self.examples] or list(self.examples)[:3]
+        self.examples = {scale: self.examples[scale] for scale in shown}
+        examples = [(f"scale {scale}", images) for scale, images in self.examples.items()]
         if examples:
             draw_panel(examples, self.methods, self.path)

@@ -164,9 +164,18 @@ def test_another_run_draws_its_own_slices(path):
     assert panel.examples["2"]["image"][0, 0].item() == pytest.approx(0.2)
 
 
-def test_nothing_is_drawn_without_a_wanted_scale(path):
-    evaluate(ImagePanel(path), [make_batch(1, 1.5, 1)])
-    assert not path.exists()
+def test_without_a_wanted_scale_the_first_three_are_shown(path):
+    panel = evaluate(ImagePanel(path), [make_batch(1, scale, 1) for scale in (1.0, (1.0, 2.0), 1.5, 5.0)])
+    assert list(panel.examples) == ["1", "1x2", "1.5"] and path.exists()
+
+
+def test_slices_are_shown_upright(path):
+    batch = make_batch(1, 2.0, 1)
+    image = torch.arange(6.0).view(1, 1, 2, 3) / 6
+    batch["output"] = dict.fromkeys(("image", "label", "pred"), image)
+    shown = evaluate(ImagePanel(path, axcodes="PRS"), [batch]).examples["2"]["image"]
+    # Rows from above: the last one comes first along the axis that points up.
+    torch.testing.assert_close(shown, image[0, 0].flip(0).t())
 
 
 def test_a_picture_that_is_not_finished_does_not_replace_the_one_before(path, monkeypatch):
