@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -34,13 +35,17 @@ def own_share(items: Sequence[Any]) -> list[Any]:
     return list(items[own_rank() :: number_of_processes()])
 
 
-def start_processes() -> None:
+def start_processes(hours: float = 0.5) -> None:
     """Let the processes find each other, and all but the first be quiet.
 
     They talk by NCCL where there are GPUs, else by Gloo.
+
+    Args:
+        hours: for how long one waits for another before it gives up.
     """
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(hours=hours))
     if torch.cuda.is_available():
         torch.cuda.set_device(own_device())
     if own_rank() > 0:

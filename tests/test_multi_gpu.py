@@ -40,9 +40,9 @@ NO_MLFLOW = {"MLFLOW_TRACKING_URI": "sqlite:////proc/nowhere/mlruns.db"}
 
 @pytest.fixture
 def data(tmp_path):
-    """Six images of one slice for training and one for validation, all different."""
+    """Six images of one slice for training, one for validation and two for testing, all different."""
     generator = np.random.default_rng(0)
-    for section, count in (("training", 6), ("validation", 1)):
+    for section, count in (("training", 6), ("validation", 1), ("test", 2)):
         (tmp_path / "data" / section).mkdir(parents=True)
         for number in range(count):
             values = generator.uniform(100, 900, (32, 32, 1)).astype(np.float32)
@@ -103,3 +103,54 @@ def test_processes_that_would_all_do_the_same_are_refused(kind, monkeypatch):
     with pytest.raises(RuntimeError) as caught:
         workflow.initialize()
     assert "this was started as 2 processes, which would all do the same: give" in str(caught.value.__cause__)
+
+
+def run_share(kind, rank, monkeypatch, **overrides):
+    """The part of one of two processes, one after the other, which wait for nobody; rank 2 is one process for all."""
+    monkeypatch.setenv("WORLD_SIZE", "2" if rank < 2 else "1")
+    monkeypatch.setenv("RANK", str(rank % 2))
+    monkeypatch.setattr("miassr_monai.processes.start_processes", lambda hours: None)
+    monkeypatch.setattr("miassr_monai.processes.wait", lambda: None)
+    files = [str(CONFIGS / f"{kind}.json"), *([str(CONFIGS / f"multi_gpu_{kind}.json")] if rank < 2 else [])]
+    workflow = ConfigWorkflow(files, workflow_type="infer", device="$torch.device('cpu')", **overrides)
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+
+
+def test_each_volume_is_evaluated_by_one_process_and_the_first_reports_all(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NO_MLFLOW["MLFLOW_TRACKING_URI"])
+    monkeypatch.setattr("miassr_monai.metrics.statistics.RESAMPLES", 19)
+    wanted = {
+        "dataset_dir": str(data),
+        "methods": {"bicubic": "bicubic"},
+        "scales": [2.0],
+        "degradations": ["paper"],
+    }
+    two = {**wanted, "output_dir": str(tmp_path / "two")}
+    run_share("evaluate", 1, monkeypatch, **two)
+    parts = sorted(path.name[:4] for path in (tmp_path / "two").rglob("*.pt"))
+    assert parts == ["0001"] and not (tmp_path / "two/report.csv").exists()
+    run_share("evaluate", 0, monkeypatch, **two)
+    run_share("evaluate", 2, monkeypatch, **wanted, output_dir=str(tmp_path / "one"))
+    one, two = (pd.read_csv(tmp_path / name / "report.csv") for name in ("one", "two"))
+    assert len(one) == 2
+    pd.testing.assert_frame_equal(two, one)
+
+
+def test_each_file_is_written_once_and_what_a_lost_process_left_is_made_later(data, tmp_path, monkeypatch):
+    wanted = {
+        "input": str(data / "training"),
+        "output_dir": str(tmp_path / "fine"),
+        "ckpt_path": "bicubic",
+        "scale": 1.5,
+    }
+    run_share("inference", 1, monkeypatch, **wanted)
+    first = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "fine").iterdir()}
+    assert sorted(first) == [f"{number}_x1.5.nii.gz" for number in (1, 3, 5)]
+    # The other process is lost. Started anew, the first has nothing to do, and the other makes what is missing.
+    for rank in (1, 0):
+        run_share("inference", rank, monkeypatch, **wanted)
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "fine").iterdir()}
+    assert sorted(after) == [f"{number}_x1.5.nii.gz" for number in range(6)]
+    assert {name: after[name] for name in first} == first

@@ -6,7 +6,7 @@ from miassr_monai.data.load_volumed import LoadVolumed
 from miassr_monai.data.public_data_sets import find_subjects
 from miassr_monai.data.rank_sampler import RankSampler
 from miassr_monai.data.sample import write_sample
-from miassr_monai.data.save_volumed import SaveVolumed
+from miassr_monai.data.save_volumed import SaveVolumed, without_results
 from miassr_monai.data.scale_batch import (
     RandomScaleCollate,
     ScaleGridDataset,
@@ -44,6 +44,7 @@ __all__ = [
     "start_worker",
     "subject_of",
     "volume_collate",
+    "without_results",
     "write_datalist",
     "write_sample",
 ]

@@ -1,7 +1,7 @@
 """Evaluation: methods compared on a data set, statistics over subjects, and a report."""
 
 from miassr_monai.evaluation.distances import FeatureDistance, feature_distances
-from miassr_monai.evaluation.evaluation import Evaluation
+from miassr_monai.evaluation.evaluation import Evaluation, Scoring
 from miassr_monai.evaluation.page import draw_page
 from miassr_monai.evaluation.paper_protocol import PaperProtocol, PaperProtocolInferer
 from miassr_monai.evaluation.report import make_report, report_table, write_report
@@ -14,6 +14,7 @@ __all__ = [
     "PaperProtocol",
     "PaperProtocolInferer",
     "ScaleLog",
+    "Scoring",
     "compare_methods",
     "draw_page",
     "feature_distances",

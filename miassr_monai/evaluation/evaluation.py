@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,17 +145,20 @@ class Evaluation:
         number = list(self.degradations).index(degradation)
         return self.parts / f"{index:04d}_{number}_x{format_scale(scale)}.pt"
 
-    def remaining(self, volumes: Dataset) -> ScaleGridDataset:
-        """What is still to be evaluated of the volumes of the datalist.
+    def remaining(self, volumes: Dataset, share: Collection[int] | None = None) -> ScaleGridDataset:
+        """What is still to be evaluated of the volumes of the datalist, or of some of these by their places in it.
 
-        The last part is always done again: an engine does not run on nothing.
+        Of all, the last part is always done again: an engine does not run on nothing.
         """
-        last = len(self.items) - 1, list(self.degradations)[-1], self.scales[-1]
+        last = (len(self.items) - 1, list(self.degradations)[-1], self.scales[-1]) if share is None else None
         return ScaleGridDataset(
             volumes,
             self.scales,
             list(self.degradations),
-            skip=lambda *place: place != last and self.part(*place).is_file(),
+            skip=lambda index, *place: (
+                (share is not None and index not in share)
+                or ((index, *place) != last and self.part(index, *place).is_file())
+            ),
             keep_errors=True,
         )
 
@@ -292,6 +295,21 @@ class Evaluation:
                         place = {"degradation": degradation, "scale": format_scale(scale), "method": method}
                         records.append({**place, "measure": name, "value": value, "slices": len(truth)})
         return records
+
+
+class Scoring:
+    """Handler that scores what an evaluator makes without a report, which another process writes of all.
+
+    Args:
+        evaluation: whose scores these are.
+    """
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.evaluation = evaluation
+
+    def attach(self, engine: Engine) -> None:
+        """Score every iteration."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.evaluation.record)
 
 
 def join(parts: Sequence[torch.Tensor | np.ndarray]) -> np.ndarray:
