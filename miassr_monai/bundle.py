@@ -19,6 +19,7 @@ __all__ = [
     "default_bundle",
     "file_hash",
     "find_model",
+    "named_models",
 ]
 
 # Models without weights: interpolation, and a network that is yet to learn from a scan.
@@ -53,6 +54,11 @@ def built_in_models() -> dict[str, Path]:
         return {}
     prefix = f"{WEIGHTS.stem}_"
     return {path.stem.removeprefix(prefix): path for path in sorted(folder.glob(f"{prefix}*{WEIGHTS.suffix}"))}
+
+
+def named_models() -> str:
+    """The models that have a name, as help texts list them: ``'small', 'bicubic', 'linear'``."""
+    return ", ".join(f"{name!r}" for name in (*built_in_models(), *INTERPOLATIONS))
 
 
 def find_model(source: str | os.PathLike | None = None) -> tuple[Path, dict[str, Any]]:

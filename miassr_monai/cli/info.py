@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from miassr_monai.bundle import INTERPOLATIONS, UNTRAINED, built_in_models, file_hash, find_model
+from miassr_monai.bundle import INTERPOLATIONS, UNTRAINED, built_in_models, file_hash, find_model, named_models
 
 __all__ = ["add_parser"]
 
@@ -14,7 +14,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser("info", help="show the model: scales, training spacing, licence")
     parser.add_argument(
-        "--model", metavar="PATH", help="bundle folder, weights, or a name: 'small', 'bicubic'; default: built in"
+        "--model", metavar="PATH", help=f"bundle folder, weights, or a name: {named_models()}; default: built in"
     )
     parser.set_defaults(run=run)
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miassr_monai.bundle import INTERPOLATIONS, UNTRAINED, find_model
+from miassr_monai.bundle import INTERPOLATIONS, UNTRAINED, find_model, named_models
 from miassr_monai.cli.arguments import explain, file_path, number, number_per_axis
 from miassr_monai.cli.jobs import Job, check_jobs, find_channels, find_jobs, reports_so_far
 from miassr_monai.files import save_atomically
@@ -53,13 +53,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--fill-missing", action="store_true", help="go on where a channel is missing, with 0 for it")
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument(
-        "--scale", type=number_per_axis, metavar="S", help="such as 2.5, of a slice's two axes; or of each axis: 2x2x3"
+        "--scale",
+        type=number_per_axis,
+        metavar="S",
+        help="such as 2.5, of all that the model sees; or of each axis: 2x2x3",
     )
     size.add_argument(
         "--spacing", type=number_per_axis, metavar="MM", help="wanted, such as 0.5, of all axes; or of each: 0.5x0.5x3"
     )
     parser.add_argument(
-        "--model", metavar="PATH", help="bundle folder, weights, or a name: 'small', 'bicubic'; default: built in"
+        "--model", metavar="PATH", help=f"bundle folder, weights, or a name: {named_models()}; default: built in"
     )
     parser.add_argument("--window", type=number, nargs=2, metavar=("LOW", "HIGH"), help="Hounsfield units, for CT")
     parser.add_argument(
@@ -200,7 +203,7 @@ def make_predictor(args: argparse.Namespace, target: Path) -> Predictor:
         adapt=args.adapt and Adaptation(minutes=args.adapt_minutes),
         dtype=args.dtype or ("input" if kind_by_name(target) == PICTURE else "float32"),
         fill_missing=args.fill_missing,
-        progress=partial(tqdm, unit="slice", leave=False, disable=args.quiet or not sys.stderr.isatty()),
+        progress=partial(tqdm, unit="part", leave=False, disable=args.quiet or not sys.stderr.isatty()),
     )
 
 
@@ -330,4 +333,6 @@ def summary(target: Path, report: dict[str, Any]) -> str:
     consistency = report["consistency"]
     agreement = f", consistency {consistency['psnr_db']:.1f} dB" if consistency and consistency["psnr_db"] else ""
     slices = f"{report['plane']} slices (axis {report['slice_axis']})" if known else "pixels of unknown size"
+    if report["spatial_dims"] == 3:
+        slices = "as a volume"
     return f"{target}: {sides[0]} -> {sides[1]}, {slices}, {report['seconds']:.1f} s{agreement}"

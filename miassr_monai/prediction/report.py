@@ -75,6 +75,7 @@ def make_report(
         "scale": list(plan.factors),
         "slice_axis": plan.slice_axis,
         "plane": plan.plane,
+        "spatial_dims": plan.spatial_dims,
         "slices": None if plan.slices is None else plan.slices.described(),
         "intensity_ranges": [list(pair) for pair in ranges],
         "missing_channels": missing_channels(source),
