@@ -41,11 +41,13 @@ EXTRAS = {"sharpen=0.2..1.5": 0.1, "noise=0.002..0.05": 0.5}
 
 # Degradations that are kept out of the family, and so of training.
 HELD_OUT = (
-    "area",
     "antialiased_bicubic",
+    "antialiased_bicubic:noise=0.02",
+    "antialiased_bicubic:noise=0.03,noise_model=gaussian",
     "kspace:fraction=0.75",
     "slice_profile:profile=rf",
-    "antialiased_bicubic:noise=0.03,noise_model=gaussian",
+    "slice_profile:profile=rf,noise=0.02",
+    "psf:fwhm=2.2",
     "psf:noise=0.08",
 )
 

@@ -96,7 +96,9 @@ def test_what_is_held_out_is_not_drawn():
     drawn = [family.draw() for _ in range(1000)]
     for held in map(parse_degradation, HELD_OUT):
         alike = [d for d in drawn if d.kind == held.kind and held.parameters.items() <= d.parameters.items()]
+        widest = max(d.parameters["fwhm"] for d in drawn if isinstance(d.parameters.get("fwhm"), float))
         assert not alike or held.noise > 1.5 * max(d.noise for d in drawn)
+        assert held.parameters.get("fwhm", 2 * widest) > 1.2 * widest
     assert {d.kind for d in drawn} == {member.partition(":")[0] for member in MEMBERS}
 
 
