@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+import torch
 from monai.bundle import ConfigParser
 
 from miassr_monai.geometry import parse_scale
@@ -62,11 +63,33 @@ def are_scales(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0 and all(map(is_scale, value))
 
 
+def is_device(value: Any) -> bool:
+    """Whether something can be computed on a device here, named by text or as PyTorch has it."""
+    try:
+        return torch.ones(1, device=value).item() == 1
+    # PyTorch raises what it likes, AssertionError where it was built without CUDA.
+    except Exception:
+        return False
+
+
+def are_axes(value: Any) -> bool:
+    """Whether a value has, for each axis in space, the letter of one of its two directions."""
+    return isinstance(value, str) and sorted(map("RLAPIS".find, value)) in AXES
+
+
+# Places in RLAPIS of one letter of each pair.
+AXES = [[a, b, c] for a in (0, 1) for b in (2, 3) for c in (4, 5)]
 FLAG: Rule = (lambda value: isinstance(value, bool)), "True or False"
 SCALE: Rule = is_scale, f"a number from 1 to {LARGEST_SCALE}, or one for each axis,"
 SCALES: Rule = are_scales, f"a list of one or more scales from 1 to {LARGEST_SCALE}"
 
+DEVICE: Rule = is_device, "a device of this machine, such as cpu or cuda:0,"
+
 RULES: dict[str, Rule] = {
+    "device": DEVICE,
+    "axcodes": (are_axes, "a letter for each axis, of R or L, A or P, I or S, such as RAS,"),
+    "skip": (lambda value: value in (None, "bicubic", "tricubic"), "bicubic, tricubic for volumes, or None"),
+    "projection": (lambda value: value in ("corner", "center"), "corner or center"),
     "resume": FLAG,
     "grow": FLAG,
     "partial": FLAG,

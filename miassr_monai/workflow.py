@@ -6,10 +6,12 @@ import difflib
 import inspect
 import json
 import os
+import pydoc
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType, TracebackType
+from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, load
 
@@ -21,6 +23,8 @@ __all__ = ["bundle_root", "check_workflow", "running_workflow", "save_running_co
 
 # MONAI's own keys, which `--tracking` reads.
 TRACKING_KEYS = {"save_execute_config"}
+# And those of components.
+COMPONENT_KEYS = ("_target_", "_disabled_", "_mode_", "_requires_", "_desc_")
 
 
 def callers() -> Iterator[FrameType]:
@@ -115,12 +119,28 @@ def check_keys(keys: Sequence[str], config_file: str | Sequence[str]) -> None:
         component = defined.get(parent, {})
         component = component if isinstance(component, Mapping) else {}
         # An empty name stands for all that is around it.
-        if name and (key in defined or "_target_" in component):
+        known = [*component, *arguments_of(component)]
+        if name and (key in defined or name in known or ("_target_" in component and len(known) == len(component))):
             continue
-        similar = difflib.get_close_matches(name, list(component), n=1)
-        known = "#".join(filter(None, [parent, *similar]))
-        hint = f"did you mean {known}?" if similar else "see the configuration files for those that there are."
+        similar = difflib.get_close_matches(name, known, n=1)
+        nearest = "#".join(filter(None, [parent, *similar]))
+        hint = f"did you mean {nearest}?" if similar else "see the configuration files for those that there are."
         raise ValueError(f"there is no key {key!r}: {hint}")
+
+
+def arguments_of(component: Mapping[str, Any]) -> list[str]:
+    """What a component takes, with MONAI's own keys; nothing where that is not known, as of what takes anything."""
+    target = component.get("_target_")
+    # Names without a module are MONAI's, which looks for them in all of its own.
+    found = pydoc.locate(target) if isinstance(target, str) and "." in target else None
+    try:
+        parameters = inspect.signature(found).parameters.values() if callable(found) else ()
+    # Not all that is built in has a signature.
+    except ValueError:
+        return []
+    if not parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return []
+    return [*(parameter.name for parameter in parameters), *COMPONENT_KEYS]
 
 
 def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

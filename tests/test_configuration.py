@@ -51,6 +51,12 @@ def test_every_number_and_switch_of_a_training_has_its_rule():
 @pytest.mark.parametrize(
     ("key", "value", "accepted"),
     [
+        ("device", "nonsense", "a device of this machine, such as cpu or cuda:0,"),
+        ("device", "meta", "a device of this machine, such as cpu or cuda:0,"),
+        ("axcodes", "RAX", "a letter for each axis, of R or L, A or P, I or S, such as RAS,"),
+        ("axcodes", "RLS", "a letter for each axis, of R or L, A or P, I or S, such as RAS,"),
+        ("skip", "linear", "bicubic, tricubic for volumes, or None"),
+        ("projection", "centre", "corner or center"),
         ("patch_size", 0, "a whole number from 1"),
         ("patch_size", 96.5, "a whole number from 1"),
         ("depth", 0, "a whole number from 1"),

@@ -87,6 +87,7 @@ def root_cause(error):
         ("widht", "did you mean width?"),
         ("stage#trianer", "did you mean stage#trainer?"),
         ("stage::trianer", "did you mean stage#trainer?"),
+        ("network#in_feature", "did you mean network#in_features?"),
         ("network#", "see the configuration files for those that there are."),
         ("a\nb", "see the configuration files for those that there are."),
         ("learning_rate", "see the configuration files for those that there are."),
