@@ -1,12 +1,13 @@
 import json
 import math
+import time
 
 import pandas as pd
 import pytest
 import torch
 from make import small_generator
 
-from miassr_monai.comparison import comparison_rows, comparison_table, write_comparison
+from miassr_monai.comparison import comparison_rows, comparison_table, table, write_comparison
 from miassr_monai.comparison.table import training_cost, upscaling_seconds
 
 
@@ -28,11 +29,15 @@ def test_the_cost_of_a_training_is_that_of_all_its_stages(tmp_path):
     assert cost == {"steps": 156, "minutes": pytest.approx((96 * 0.5 + 60 * 2.0) / 60)}
 
 
-def test_a_slice_is_upscaled_as_often_as_is_said():
+def test_a_slice_is_upscaled_as_often_as_is_said(monkeypatch):
     network, seen = small_generator().eval(), []
     network.register_forward_hook(lambda module, inputs, output: seen.append((*inputs[0].shape, *output.shape[2:])))
     assert 0 < upscaling_seconds(network) < 5
     assert seen == [(1, 1, 256, 256, 512, 512)] * 6
+    monkeypatch.setattr(table, "PATIENCE", 2.0)
+    network.register_forward_hook(lambda *_: time.sleep(1.5))
+    # The second of two.
+    assert 1.5 < upscaling_seconds(network) < 4 and len(seen) == 6 + 2
 
 
 def record(method, scale, measure, mean, degradation="paper"):
