@@ -198,7 +198,7 @@ def networks() -> list[dict[str, Any]]:
 
 def other_tensor(rng: np.random.Generator, tensor: torch.Tensor) -> Any:
     """A tensor of another type, layout, shape or device, one of other values, or none at all."""
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta or tensor.numel() > 1 << 20:
         return anything(rng)
     tensor, fill = tensor.detach(), float(min(pick(rng, NUMBERS), 1e308))
     return pick(
