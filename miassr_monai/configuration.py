@@ -118,6 +118,7 @@ RULES: dict[str, Rule] = {
     "plane_prob": number(0, 1),
     "scale_low": number(1, LARGEST_SCALE),
     "scale_high": number(1, LARGEST_SCALE),
+    "one_axis_high": optional(number(1, LARGEST_SCALE)),
     "val_scales": SCALES,
     "val_slice_step": whole(1),
     "val_interval": whole(1),

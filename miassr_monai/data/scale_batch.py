@@ -32,6 +32,8 @@ class RandomScaleCollate:
         spatial_dims: axes of a patch: 2 of slices, 3 of volumes.
         axes: those that the scale is along, as ``(1,)`` across the beams of ultrasound; the others stay at 1. All
             unless given.
+        one_axis_high: largest scale of batches that are ``anisotropic`` with a scale along one axis only, as of thick
+            slices; ``high`` unless given.
         degradation: degrade the batch here, so in the processes that load the data, and not on the device: LR images in
             ``image``, the HR images in ``label``. Its name or text, a function of images and a scale for each axis, or
             a :class:`RandomDegradation`. A GPU would wait for the many small steps of it. Samples that have a
@@ -51,12 +53,17 @@ class RandomScaleCollate:
         input_size: int | None = None,
         spatial_dims: int = 2,
         axes: Sequence[int] | None = None,
+        one_axis_high: float | None = None,
         degradation: str | Callable[[torch.Tensor, Scale], torch.Tensor] | RandomDegradation | None = None,
     ) -> None:
         lowest, self.last = (round(p * SCALE_UNITS / q) for p, q in map(nearest_fraction, (low, high)))
         if lowest >= self.last and low != high:
             raise ValueError(f"the smallest scale of training, {low}, must be below the largest, {high}, or the same.")
         self.first = min(lowest + 1, self.last)
+        p, q = nearest_fraction(high if one_axis_high is None else one_axis_high)
+        self.last_of_one_axis = round(p * SCALE_UNITS / q)
+        if self.last_of_one_axis < self.first:
+            raise ValueError(f"the largest scale along one axis, {one_axis_high}, must not be below the least, {low}.")
         if input_size is not None and input_size < 1:
             raise ValueError(f"patches need at least one LR pixel, got an input_size of {input_size}.")
         if axes is not None and not set(axes) <= set(range(spatial_dims)):
@@ -102,13 +109,14 @@ class RandomScaleCollate:
             return tuple(scale if axis in self.axes else 1.0 for axis in range(self.spatial_dims))
         return self.draw_axes() if self.anisotropic else self.draw()
 
-    def draw(self) -> float:
-        """One scale."""
-        return int(torch.randint(self.first, self.last + 1, ())) / SCALE_UNITS
+    def draw(self, last: int | None = None) -> float:
+        """One scale, up to a last one in units of :data:`SCALE_UNITS`; to the largest of all axes unless given."""
+        return int(torch.randint(self.first, (last or self.last) + 1, ())) / SCALE_UNITS
 
     def draw_axes(self) -> tuple[float, ...]:
         """A scale for each axis."""
-        kind, scale = int(torch.randint(4, ())), self.draw()
+        kind = int(torch.randint(4, ()))
+        scale = self.draw(self.last_of_one_axis if kind == 3 else None)
         if kind < 2:
             return (scale,) * self.spatial_dims
         if kind == 2:
