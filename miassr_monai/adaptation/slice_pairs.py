@@ -71,16 +71,23 @@ class SlicePairs:
 
 
 def noise_level(slices: torch.Tensor) -> float:
-    """Standard deviation of the noise of slices ``(N, C, h, w)``, from their finest diagonal detail.
+    """Standard deviation of the noise of slices ``(N, C, h, w)``, from the finest detail of their flat parts.
 
-    The median over the foreground of the absolute Haar coefficients (Donoho & Johnstone, Biometrika 1994), which edges,
-    being few, hardly change.
+    The median of the absolute Haar coefficients (Donoho & Johnstone, Biometrika 1994), over the quarter of the
+    foreground where the means of 2 x 2 pixels change the least. White noise makes these means and the coefficients
+    independent of each other, so that what is chosen by the former is fair for the latter.
     """
     height, width = (size // 2 * 2 for size in slices.shape[2:])
-    rows = slices[..., 0:height:2, :width] - slices[..., 1:height:2, :width]
-    detail = (rows[..., 0::2] - rows[..., 1::2]) / 2
+    blocks = slices[..., :height, :width].unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2))
+    (a, b), (c, d) = (row.unbind(-1) for row in blocks.unbind(-3))
+    detail, mean = (a - b - c + d) / 2, (a + b + c + d) / 4
     inside = foreground_mask(slices)[..., 1:height:2, 1:width:2].expand_as(detail)
-    return detail[inside].abs().median().item() / MEDIAN_PER_SIGMA if inside.any() else 0.0
+    if not inside.any() or min(mean.shape[2:]) < 2:
+        return 0.0
+    rows, columns = torch.gradient(mean, dim=(-2, -1))
+    change = (rows.abs() + columns.abs())[inside]
+    flat = change <= change.kthvalue(-(-len(change) // 4)).values
+    return detail[inside][flat].abs().median().item() / MEDIAN_PER_SIGMA
 
 
 def split_slices(slices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
