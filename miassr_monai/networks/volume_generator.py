@@ -32,8 +32,10 @@ class VolumeGenerator(Generator):
         width: their width.
         coordinates: ``"relative"``, or ``"global"`` as published, see :class:`ImplicitUpscale`.
         anisotropic: let the axes have different scales.
-        skip: ``None`` for the published form; ``"tricubic"`` to add the output to tricubic interpolation of the input,
-            which is what a new network begins as.
+        skip: ``None`` for the published form; ``"tricubic"`` to add the output, divided by ``width``, to tricubic
+            interpolation of the input, which is what a new network begins as. Adam moves the ``width`` weights of the
+            last layer together, which the division makes up for: without it, at a learning rate of 6e-4, the features
+            grew without bound and then all units of a layer were off.
 
     Raises:
         ValueError: when the trunk is for slices or for some whole scales, or an option is unknown.
@@ -68,6 +70,7 @@ class VolumeGenerator(Generator):
             anisotropic=anisotropic,
             positive=not self.adds_tricubic,
         )
+        self.residual_scale = 1.0 / width
         if self.adds_tricubic:
             nn.init.zeros_(self.upscale.second[-1].weight)
             nn.init.zeros_(self.upscale.second[-1].bias)
@@ -111,4 +114,4 @@ class VolumeGenerator(Generator):
         smooth = tricubic_upscale(x, scale, origin)
         if samples is not None:
             smooth = smooth.flatten(2).gather(2, samples.unsqueeze(1).expand(-1, x.size(1), -1))
-        return smooth + volume
+        return smooth + self.residual_scale * volume
