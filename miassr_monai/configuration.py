@@ -165,6 +165,11 @@ def check_values(parser: ConfigParser) -> None:
     # An overlay that is for evaluation and inference as well gives these some of the keys.
     if "train" in parser:
         check_training(values)
+        if values["plane_prob"] and resolved(parser, "whole_degradation") is not None:
+            raise ValueError(
+                f"plane_prob is {values['plane_prob']:g}: 0 is accepted with a whole_degradation, which is of the "
+                "slices as they are."
+            )
 
 
 def resolved(parser: ConfigParser, key: str) -> Any:

@@ -142,6 +142,10 @@ def test_a_reference_is_followed():
             {"batch_size": 7, "samples_per_volume": 3},
             "batch_size is 7: a multiple of samples_per_volume, 3, is accepted.",
         ),
+        (
+            {"whole_degradation": "sparse_view_ct", "plane_prob": 0.5},
+            "plane_prob is 0.5: 0 is accepted with a whole_degradation, which is of the slices as they are.",
+        ),
         ({"batch_size": 2}, "batch_size is 2: a multiple of samples_per_volume, 4, is accepted."),
         (
             {"intensity_lower": 60, "intensity_upper": 40},
