@@ -139,7 +139,8 @@ class Generator(Network):
         Raises:
             ValueError: when the definitions differ.
         """
-        saved = flatten(read_definition(state))
+        # Whoever averages weights, as in federated learning, makes floating-point numbers of these bytes.
+        saved = flatten(read_definition(state.round().to(torch.uint8) if state.is_floating_point() else state))
         own = flatten(json.loads(json.dumps(self.definition())))
         different = [name for name in {**saved, **own} if saved.get(name) != own.get(name)]
         if different:

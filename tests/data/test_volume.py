@@ -253,3 +253,14 @@ def test_a_write_that_fails_half_way_leaves_what_was_there(tmp_path, monkeypatch
         save_volume(tmp_path / name, random_volume(), overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
     assert all(p.parent == tmp_path and p.name.startswith(".") and p.name.endswith(name) for p in written)
+
+
+def test_no_text_of_a_header_comes_along(tmp_path):
+    """It may name the patient."""
+    image = nib.Nifti1Image(np.arange(24, dtype=np.float32).reshape(4, 3, 2), np.eye(4))
+    texts = ("descrip", "aux_file", "intent_name", "db_name")
+    for name in texts:
+        image.header[name] = "DOE^JOHN"
+    nib.save(image, tmp_path / "in.nii")
+    save_volume(tmp_path / "out.nii", load_volume(tmp_path / "in.nii"))
+    assert b"DOE" in (tmp_path / "in.nii").read_bytes() and b"DOE" not in (tmp_path / "out.nii").read_bytes()
