@@ -61,6 +61,14 @@ def tabulate(
 cached_tabulate = lru_cache(maxsize=128)(tabulate)
 
 
+def kept_tabulate(
+    size: int, origin: int, p: int, q: int, doubled_offset: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """:func:`tabulate` that keeps what it made, except for what torch.export traces, which has no values."""
+    make = tabulate if torch.compiler.is_compiling() else cached_tabulate
+    return make(size, origin, p, q, doubled_offset, device)
+
+
 class MetaUpscale(nn.Module):
     """Upscale features by a kernel predicted for each output pixel (Hu et al., CVPR 2019; Zhu et al. 2021, equation 9).
 
@@ -192,7 +200,7 @@ class MetaUpscale(nn.Module):
         else:
             # What is kept must serve training, too.
             with torch.inference_mode(False):
-                phases, place = cached_tabulate(size, origin, *fraction, self.doubled_offset, device)
+                phases, place = kept_tabulate(size, origin, *fraction, self.doubled_offset, device)
         return phases.to(self.hidden.weight.dtype), place
 
     def upscale_by_phase(

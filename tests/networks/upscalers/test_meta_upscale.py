@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from miassr_monai.networks import MetaUpscale
+from miassr_monai.networks.upscalers import meta_upscale
 from miassr_monai.networks.upscalers.meta_upscale import project
 
 OFFSETS = {"center": Fraction(1, 2), "corner": Fraction(0)}
@@ -309,3 +310,15 @@ def test_scripted_module_takes_the_cheaper_way_at_a_scale_with_many_phases():
     m, features = MetaUpscale(), torch.randn(1, 64, 2, 2)
     with torch.no_grad():
         torch.testing.assert_close(torch.jit.script(m)(features, 3.9999), m(features, 3.9999), rtol=0, atol=1e-6)
+
+
+def test_what_is_traced_is_not_kept_for_later_calls(monkeypatch):
+    """torch.export traces tensors without values."""
+    meta_upscale.cached_tabulate.cache_clear()
+    place = 5, 0, 5, 2, 1, torch.device("cpu")
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    traced = meta_upscale.kept_tabulate(*place)
+    assert meta_upscale.cached_tabulate.cache_info().currsize == 0
+    monkeypatch.undo()
+    torch.testing.assert_close(meta_upscale.kept_tabulate(*place), traced, rtol=0, atol=0)
+    assert meta_upscale.cached_tabulate.cache_info().currsize == 1
