@@ -155,7 +155,8 @@ def tell(kind: type[BaseException], error: BaseException, trace: TracebackType |
     cause = error
     while cause.__cause__ is not None and raised_in(cause, "monai."):
         cause = cause.__cause__
-    if not raised_in(cause, "miassr_monai."):
+    # MONAI's look_up_option says in a sentence what is to be had.
+    if not (raised_in(cause, "miassr_monai.") or (isinstance(cause, ValueError) and raised_in(cause, "monai.utils."))):
         traceback.print_exception(kind, error, trace)
     # Errors of data loading workers come with a traceback of theirs, which the message ends.
     lines = str(cause).strip().splitlines() or [type(cause).__name__]

@@ -145,6 +145,7 @@ FAIL = {
         "_target_": "monai.transforms.Compose",
         "transforms": ["$__import__('miassr_monai.data').data.load_volume"],
     },
+    "option": "$__import__('monai.utils').utils.look_up_option('nix', ('bicubic',))",
     "bug": "$[][0]",
     "interrupt": "$signal.raise_signal(signal.SIGINT)",
     "exit": "$sys.exit(143)",
@@ -168,6 +169,7 @@ def run_anew(arguments):
     [
         (run_forked, "$@ours", 1, f"error: {OURS}", False),
         (run_forked, "$@transform('nowhere.nii')", 1, MISSING, False),
+        (run_forked, "$@option", 1, "error: Unsupported option 'nix', Available options are {'bicubic'}.", False),
         (run_forked, "$@bug", 1, "error: list index out of range", True),
         (run_anew, "$@interrupt", -2, "error: interrupted.", False),
         (run_forked, "$@exit", 143, None, False),
