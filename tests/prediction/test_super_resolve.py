@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from make import small_generator
 from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import (
@@ -18,6 +19,7 @@ from monai.transforms import (
 )
 
 from miassr_monai import Predictor, SuperResolve, SuperResolved
+from miassr_monai.adaptation import Adaptation
 from miassr_monai.prediction.super_resolve import predictor_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
@@ -243,3 +245,17 @@ def test_an_image_and_its_label_go_through_one_stage(affine, mode, grid):
     torch.testing.assert_close(back["label"].affine, label.affine)
     if mode == "nearest":
         assert torch.equal(back["label"].as_tensor(), label.as_tensor())
+
+
+def test_a_stage_adapts_to_each_image_where_that_is_asked_for(tmp_path):
+    torch.manual_seed(0)
+    network = small_generator(width=4, depth=1, skip="bicubic", anisotropic=True)
+    torch.save(network.state_dict(), tmp_path / "a.pt")
+    image = torch.rand(1, 16, 18, 4, generator=torch.Generator().manual_seed(0))
+    options = {"model": tmp_path / "a.pt", "slice_axis": 2, "device": "cpu"}
+    few = Adaptation(steps=2, learning_rate=1e-2, batch_size=1, patch_size=16)
+    fine = SuperResolved("image", (1, 1, 2), adapt=few, **options)({"image": image})["image"].as_tensor()
+    truth = Predictor(adapt=few, consistency=None, **options)(image, scale=(1, 1, 2)).as_tensor()
+    torch.testing.assert_close(fine, truth)
+    plain = SuperResolved("image", (1, 1, 2), **options)({"image": image})["image"].as_tensor()
+    assert (fine - plain).abs().max() > 1e-4
