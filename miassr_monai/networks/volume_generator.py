@@ -32,10 +32,9 @@ class VolumeGenerator(Generator):
         width: their width.
         coordinates: ``"relative"``, or ``"global"`` as published, see :class:`ImplicitUpscale`.
         anisotropic: let the axes have different scales.
-        skip: ``None`` for the published form; ``"tricubic"`` to add the output, divided by ``width``, to tricubic
-            interpolation of the input, which is what a new network begins as. Adam moves the ``width`` weights of the
-            last layer together, which the division makes up for: without it, at a learning rate of 6e-4, the features
-            grew without bound and then all units of a layer were off.
+        skip: ``None`` for the published form; ``"tricubic"`` to add a tenth of the output to tricubic
+            interpolation of the input, which is what a new network begins as. Adam moves all weights of the last layer
+            together, which is too much at once for the whole of it.
 
     Raises:
         ValueError: when the trunk is for slices or for some whole scales, or an option is unknown.
@@ -70,7 +69,7 @@ class VolumeGenerator(Generator):
             anisotropic=anisotropic,
             positive=not self.adds_tricubic,
         )
-        self.residual_scale = 1.0 / width
+        self.residual_scale = 0.1
         if self.adds_tricubic:
             nn.init.zeros_(self.upscale.second[-1].weight)
             nn.init.zeros_(self.upscale.second[-1].bias)
