@@ -8,8 +8,8 @@ import torch
 from monai.data import MetaTensor
 
 from miassr_monai.geometry import nearest_fraction
+from miassr_monai.prediction.images import on_fine_grid
 from miassr_monai.prediction.plan import Plan, make_plan
-from miassr_monai.prediction.predictor import on_fine_grid
 from miassr_monai.resampling import apply_matrices, linear_matrix, nearest_upscale
 
 __all__ = ["upscale_labels"]

@@ -17,13 +17,13 @@ from torch import nn
 
 from miassr_monai.adaptation import Adaptation, adapt
 from miassr_monai.bundle import UNTRAINED
-from miassr_monai.data import load_volume
 from miassr_monai.data.volume import cast_voxels
 from miassr_monai.degradations import parse_degradation
-from miassr_monai.geometry import scale_per_axis, zoomed_affine
+from miassr_monai.geometry import scale_per_axis
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.memory import available_memory, gibibytes
 from miassr_monai.metrics import back_project, consistency_rmse, overshoot, projections_error
+from miassr_monai.prediction.images import as_volume, dtype_of, on_fine_grid
 from miassr_monai.prediction.model import TrainedModel, load_model
 from miassr_monai.prediction.plan import Plan, make_plan, warnings_of
 from miassr_monai.prediction.pretrained import load_pretrained
@@ -36,8 +36,6 @@ from miassr_monai.volume_files import DTYPES
 __all__ = ["Predictor", "SuperResolutionWarning"]
 
 CONSISTENCY = ("report", "project", None)
-# A stack of more images than this is rather a volume without a channel axis.
-MAX_CHANNELS = 64
 # A part of the free memory above which a result is large.
 LARGE_SHARE = 0.5
 # A part of the largest float32 that intensities may span, so that nothing that is computed from them overflows.
@@ -414,72 +412,3 @@ def check_memory(channels: int, plan: Plan) -> list[str]:
     if needed > free:
         raise ValueError(f"{shown}, but {gibibytes(free)} are free: give a smaller --scale, or crop the image.")
     return [f"{shown} of the {gibibytes(free)} that are free."]
-
-
-def dtype_of(image: Any, given: MetaTensor) -> str:
-    """Type of an image's values, as it is in the file, among those that are written.
-
-    Raises:
-        ValueError: when it is none of them.
-    """
-    name = given.meta.get("original_dtype", str(getattr(image, "dtype", "float32"))).removeprefix("torch.")
-    if name in ("float16", "float64", "bfloat16"):
-        return "float32"
-    if name not in DTYPES:
-        raise ValueError(f"a result of type {name} as the input has is not made: give a dtype, such as 'int32'.")
-    return name
-
-
-def as_volume(image: Any, fill_missing: bool = False) -> MetaTensor:
-    """A file, those of channels, an array or a tensor as a float32 MetaTensor ``(C, h, w)`` or ``(C, h, w, d)``.
-
-    Raises:
-        ValueError: when it has another number of axes, or one of size 0.
-    """
-    if isinstance(image, (str, os.PathLike)):
-        return load_volume(image)
-    if isinstance(image, (list, tuple)) and all(one is None or isinstance(one, (str, os.PathLike)) for one in image):
-        return load_volume(image, fill_missing=fill_missing)
-    if isinstance(image, MetaTensor):
-        content: Any = image.as_tensor()
-        meta = dict(image.meta)
-    else:
-        # NumPy, because PyTorch takes neither flipped arrays nor those of another byte order.
-        content = image if torch.is_tensor(image) else np.ascontiguousarray(image, np.float32)
-        meta = None
-    data = torch.as_tensor(content).detach().to(device="cpu", dtype=torch.float32)
-    shape = tuple(data.shape)
-    if len(shape) not in (3, 4) or (len(shape) == 3 and shape[0] > MAX_CHANNELS):
-        raise ValueError(
-            f"the image must be channel first, (C, h, w) or (C, h, w, d), got {shape}: add the channel axis, such as "
-            "image[None]."
-        )
-    if data.numel() == 0:
-        raise ValueError(f"the image has an axis of size 0, its shape is {shape}.")
-    return MetaTensor(data, meta=meta)
-
-
-def on_fine_grid(fine: torch.Tensor, source: MetaTensor, plan: Plan) -> MetaTensor:
-    """A result ``(C, h, w, d)`` with the axes and ``meta`` of what it was made from, and the finer grid's affine."""
-    # Finer slices are not what the scanner's were.
-    meta = {key: value for key, value in source.meta.items() if key != "slice_thickness" or plan.through_plane == 1}
-    result = MetaTensor(fine.squeeze(-1) if source.ndim == 3 else fine, meta=meta)
-    result.affine = zoomed_affine(source.affine, plan.factors[: source.affine.shape[-1] - 1])
-    result.meta.update(grid_meta(result))
-    return result
-
-
-def grid_meta(image: MetaTensor) -> dict[str, Any]:
-    """Entries of an image's ``meta`` that repeat its shape, spacing and affine, brought up to date.
-
-    MONAI's readers take them over from the file's header, and its writers resample to them when they are told to.
-    """
-    shape, spacing = np.array(image.shape[1:]), image.pixdim.numpy()[: image.ndim - 1]
-    current = {"spatial_shape": shape, "original_affine": image.affine.numpy().copy()}
-    for key, values in (("dim", shape), ("pixdim", spacing)):
-        # In NIfTI's header the first entry belongs to no axis.
-        header = np.array(image.meta.get(key, ()), dtype=values.dtype)
-        if header.ndim == 1 and header.size > values.size:
-            header[1 : values.size + 1] = values
-            current[key] = header
-    return {key: value for key, value in current.items() if key in image.meta}

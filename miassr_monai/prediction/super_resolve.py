@@ -15,9 +15,10 @@ from monai.data.meta_obj import get_track_meta
 from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
 from monai.utils import TraceKeys, TransformBackends, ensure_tuple_rep, look_up_option
 
+from miassr_monai.prediction.images import grid_meta
 from miassr_monai.prediction.labels import upscale_labels
 from miassr_monai.prediction.plan import check_request
-from miassr_monai.prediction.predictor import Predictor, grid_meta
+from miassr_monai.prediction.predictor import Predictor
 
 __all__ = ["SuperResolve", "SuperResolved"]
 
