@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Engine, Events
 
 from miassr_monai.evaluation.evaluation import Evaluation
 from miassr_monai.evaluation.summary import MEAN_SCALE
 from miassr_monai.geometry import parse_scale
-from miassr_monai.handlers import MLflowLog
+
+if TYPE_CHECKING:
+    from miassr_monai.handlers import MLflowLog
 
 __all__ = ["ScaleLog", "scale_metrics"]
 
