@@ -13,6 +13,8 @@ __all__ = ["overshoot"]
 
 # A part of the intensity range below which an excess is not seen.
 VISIBLE = 0.02
+# Of the output that are looked at together.
+ROWS = 16
 
 
 def overshoot(coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float]) -> dict[str, float]:
@@ -35,9 +37,12 @@ def overshoot(coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float]
     high = max_pool3d(coarse, 3, stride=1, padding=1)
     low = -max_pool3d(-coarse, 3, stride=1, padding=1)
     beyond, largest = 0, 0.0
+    # The rows of the input that those of the output lie in; a few at a time, since the output may be large.
+    rows = nearest_upscale(torch.arange(coarse.size(1)).view(-1, 1, 1), (factors[0], 1, 1)).flatten()
     for channel, *limits in zip(fine, low, high, strict=True):
-        lowest, highest = (nearest_upscale(limit, factors) for limit in limits)
-        excess = torch.maximum(lowest.sub_(channel), highest.neg_().add_(channel))
-        beyond += int((excess > VISIBLE).sum())
-        largest = max(largest, excess.max().item())
+        for part, places in zip(channel.split(ROWS), rows.split(ROWS), strict=True):
+            lowest, highest = (nearest_upscale(limit[places], (1, *factors[1:])) for limit in limits)
+            excess = torch.maximum(lowest.sub_(part), highest.neg_().add_(part))
+            beyond += int((excess > VISIBLE).sum())
+            largest = max(largest, excess.max().item())
     return {"share": beyond / fine.numel(), "largest": largest}
