@@ -19,8 +19,8 @@ def test_a_single_slice_in_the_order_of_dicom_is_within_its_own_range():
 
 def test_share_and_largest_are_those_of_filters_by_scipy():
     generator = torch.Generator().manual_seed(1)
-    coarse = torch.rand(2, 5, 6, 4, generator=generator)
-    fine = 1.4 * torch.rand(2, 10, 6, 12, generator=generator) - 0.2
+    coarse = torch.rand(2, 25, 6, 4, generator=generator)
+    fine = 1.4 * torch.rand(2, 50, 6, 12, generator=generator) - 0.2
     excess = []
     for small, large in zip(coarse.numpy(), fine.numpy(), strict=True):
         high, low = (f(small, 3, mode="nearest").repeat(2, 0).repeat(3, 2) for f in (maximum_filter, minimum_filter))
