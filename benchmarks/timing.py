@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from miassr_monai.memory import PeakMemory
+
 
 def interleave(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:
     """Seconds (median, mean, minimum, maximum) of each piece of work, one after the other in each round.
@@ -38,18 +40,13 @@ def interleave(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
     }
 
 
-def memory_mib(field: str) -> float:
-    """A field of this process's status, in MiB: ``VmRSS`` (now) or ``VmHWM`` (peak); Linux only."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
-
-
 def own_peak_mib(run: Callable[[], object]) -> float:
-    """Peak resident memory (MiB) of this process during one piece of work, beyond what it has before."""
-    Path("/proc/self/clear_refs").write_text("5")
-    before = memory_mib("VmRSS")
-    run()
-    return memory_mib("VmHWM") - before
+    """Peak resident memory (MiB) of this process during one piece of work, beyond what it has before; Linux only."""
+    with PeakMemory() as peak:
+        run()
+    if peak.size is None:
+        raise OSError("this system does not tell how much memory a process held at most: run it on Linux.")
+    return peak.size / 2**20
 
 
 def peak_mib_in_a_process(script: str, *arguments: str) -> float:

@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai.utils import optional_import
 
 from miassr_monai.adaptation import Adaptation
-from miassr_monai.evaluation.thick_slices import ThickSlices, cubic_spline, thick_methods, thick_volume
+from miassr_monai.evaluation.thick_slices import ThickSlices, cubic_spline, thick_methods
 from miassr_monai.files import whole_file
 from miassr_monai.resampling import nearest_upscale
 from miassr_monai.transforms import ScaleToUnitRange
@@ -57,13 +57,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--thickness", type=float, default=5.0, metavar="MM", help="default: 5")
     parser.add_argument("--minutes", type=float, default=5.0, metavar="M", help="of adaptation; default: 5")
     args = parser.parse_args(arguments)
-    truth, slices = load_template(), ThickSlices(args.thickness)
-    thick, scale = thick_volume(truth, slices)
+    truth = load_template()
+    thick, scales = ThickSlices(args.thickness).see(truth)
     methods = thick_methods({"model": args.model}, adaptation=Adaptation(minutes=args.minutes), amp=True)
-    volumes = {f"slices of {args.thickness:g} mm": nearest_upscale(thick.as_tensor(), (1.0, 1.0, scale))}
-    volumes["cubic spline"] = cubic_spline(thick, scale)
+    volumes = {f"slices of {args.thickness:g} mm": nearest_upscale(thick.as_tensor(), scales)}
+    volumes["cubic spline"] = cubic_spline(thick, scales)
     for name in ("model", "model, adapted"):
-        volumes[name] = methods[name](slices.profile)(thick, scale)
+        volumes[name] = methods[name](thick, scales)
     whole = truth.as_tensor()[..., : volumes["model"].shape[-1]]
     for name, volume in volumes.items():
         print(f"{name}: {-10 * torch.log10((volume - whole).square().mean()).item():.2f} dB")

@@ -1,4 +1,5 @@
-"""How much memory is left, so that what cannot fit is refused before any work; imports nothing heavy."""
+"""How much memory is left, so that what cannot fit is refused before any work, and how much is taken; imports nothing
+heavy."""
 
 from __future__ import annotations
 
@@ -7,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["available_memory", "gibibytes"]
+__all__ = ["PeakMemory", "available_memory", "gibibytes"]
 
 MACHINE = Path("/proc/meminfo")
+PROCESS = Path("/proc/self")
 # Limit and use of the group of processes, as containers and job schedulers set it: of both versions of control groups.
 GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -46,3 +48,50 @@ def limits() -> Iterator[int]:
 def gibibytes(size: float) -> str:
     """A number of bytes, to be shown."""
     return f"{size / 2**30:.3g} GiB"
+
+
+class PeakMemory:
+    """Context in which is seen how much more memory is held at most than when it was entered.
+
+    Args:
+        device: whose memory: ``"cpu"`` for what of this process is resident, as Linux tells, or that of PyTorch on a
+            GPU.
+
+    Attributes:
+        size: in bytes, once the context is left; ``None`` where the system does not tell.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.on_gpu = device.startswith("cuda")
+        self.device = device
+        self.size: int | None = None
+        self.before: int | None = None
+
+    def __enter__(self) -> PeakMemory:
+        if self.on_gpu:
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self.before = torch.cuda.memory_allocated(self.device)
+            return self
+        with suppress(OSError):
+            # It sets the peak to what is resident now.
+            (PROCESS / "clear_refs").write_text("5")
+            self.before = resident("VmRSS")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.before is None:
+            return
+        if self.on_gpu:
+            import torch
+
+            self.size = torch.cuda.max_memory_allocated(self.device) - self.before
+        else:
+            self.size = resident("VmHWM") - self.before
+
+
+def resident(field: str) -> int:
+    """Bytes of this process that are resident: ``VmRSS``, now, or ``VmHWM``, at most."""
+    lines = (PROCESS / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from miassr_monai import memory
-from miassr_monai.memory import available_memory, gibibytes
+from miassr_monai.memory import PeakMemory, available_memory, gibibytes
 
 
 @pytest.fixture
@@ -47,3 +47,21 @@ def test_it_is_within_the_limit_on_the_address_space():
 
 def test_sizes_are_shown_in_gibibytes():
     assert gibibytes(3 * 2**30 / 2) == "1.5 GiB"
+
+
+def test_the_peak_is_what_was_held_at_most_beyond_what_was_there_before():
+    with PeakMemory() as peak:
+        held = bytearray(b"x") * (64 << 20)
+        del held
+    # The kernel counts in batches of pages.
+    assert 60 << 20 < peak.size < 72 << 20
+    with PeakMemory() as peak:
+        pass
+    assert peak.size < 8 << 20
+
+
+def test_a_system_that_tells_nothing_has_no_known_peak(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "PROCESS", tmp_path / "none")
+    with PeakMemory() as peak:
+        pass
+    assert peak.size is None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from miassr_monai.bundle import default_bundle
+from miassr_monai.bundle import built_in_models, default_bundle
 from miassr_monai.cli.arguments import file_path, number, number_per_axis
 from miassr_monai.files import check_new
 
@@ -63,9 +63,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--task",
-        choices=("in-plane", "through-plane"),
+        choices=("in-plane", "through-plane", "volume"),
         default="in-plane",
-        help="'through-plane' makes thick slices of isotropic volumes, and methods make these isotropic again",
+        help="'through-plane' makes thick slices of isotropic volumes, and methods make these isotropic again; "
+        "'volume' makes them coarse along all axes, and compares networks on slices with those on volumes",
+    )
+    parser.add_argument(
+        "--crop",
+        type=number_per_axis,
+        metavar="N",
+        help="voxels of the middle of each volume, such as 96 or 96x96x64, for the tasks on volumes; default: all",
     )
     parser.add_argument(
         "--thickness", type=number, nargs="+", default=[3.0, 4.0, 5.0], metavar="MM", help="default: 3 4 5"
@@ -134,34 +141,64 @@ def unwrapped_errors() -> Iterator[None]:
         raise cause from error
 
 
-def run_through_plane(args: argparse.Namespace) -> int:
-    """``miassr evaluate --task through-plane``; 2 where volumes had to be left out."""
-    unused = ("scale", "degradation", "protocol", "slice_step", "inception")
-    if given := next((name for name in unused if getattr(args, name) is not None), None):
-        raise ValueError(f"--task through-plane makes thick slices: leave out --{given.replace('_', '-')}.")
-    check_new(args.output / "through_plane.txt" if args.output.exists() else args.output, args.overwrite)
+def run_on_volumes(args: argparse.Namespace) -> int:
+    """``miassr evaluate --task through-plane`` or ``volume``; 2 where volumes had to be left out."""
+    title = args.task.replace("-", "_")
+    check_new(args.output / f"{title}.txt" if args.output.exists() else args.output, args.overwrite)
     from tqdm import tqdm
 
-    from miassr_monai.adaptation import Adaptation
-    from miassr_monai.evaluation.thick_report import evaluate_thick_slices
-    from miassr_monai.evaluation.thick_slices import ThickSlices, isotropic_loader, thick_methods
+    from miassr_monai.evaluation.volume_report import evaluate_volumes
+    from miassr_monai.evaluation.whole_volumes import volume_loader
 
-    adaptation = Adaptation(minutes=args.adapt_minutes, steps=args.adapt_steps)
-    models = {"model": None, **dict(args.model)}
-    failed = evaluate_thick_slices(
+    conditions, methods = (compared_through_plane if args.task == "through-plane" else compared_as_volumes)(args)
+    failed = evaluate_volumes(
         args.output,
         find_items(args),
-        isotropic_loader(args.window),
-        ThickSlices.all_of(args.thickness, args.gap, args.profile),
-        thick_methods(models, adaptation=adaptation, device=args.device, amp=args.amp),
-        told=args.told_profile,
+        volume_loader(args.window, args.crop),
+        conditions,
+        methods,
+        title=title,
+        settings={"crop": args.crop, "told": args.told_profile, "amp": args.amp},
         device=args.device,
         progress=partial(tqdm, unit="volume", disable=not sys.stderr.isatty()),
     )
-    print((args.output / "through_plane.txt").read_text(encoding="utf-8"), end="")
+    print((args.output / f"{title}.txt").read_text(encoding="utf-8"), end="")
     for volume, reason in failed.items():
         print(f"miassr: error: {volume} is left out: {reason}", file=sys.stderr)
     return 2 if failed else 0
+
+
+def refuse(args: argparse.Namespace, reason: str, *names: str) -> None:
+    """Refuse options that a task has no use for.
+
+    Raises:
+        ValueError: when one of them is given.
+    """
+    if given := next((name for name in names if getattr(args, name) is not None), None):
+        raise ValueError(f"--task {args.task} {reason}: leave out --{given.replace('_', '-')}.")
+
+
+def compared_through_plane(args: argparse.Namespace) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Thick slices, and what makes isotropic volumes of them."""
+    refuse(args, "makes thick slices", "scale", "degradation", "protocol", "slice_step", "inception")
+    from miassr_monai.adaptation import Adaptation
+    from miassr_monai.evaluation.thick_slices import ThickSlices, thick_methods
+
+    adaptation = Adaptation(minutes=args.adapt_minutes, steps=args.adapt_steps)
+    models = {"model": None, **dict(args.model)}
+    methods = thick_methods(models, adaptation=adaptation, device=args.device, amp=args.amp)
+    return ThickSlices.all_of(args.thickness, args.gap, args.profile, args.told_profile), methods
+
+
+def compared_as_volumes(args: argparse.Namespace) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Volumes that are coarse along all axes, and what makes them fine."""
+    refuse(args, "degrades volumes", "protocol", "slice_step", "inception", "told_profile")
+    from miassr_monai.evaluation.whole_volumes import DegradedVolume, volume_methods
+
+    shipped = {name: name for name in built_in_models() if name == "volume"}
+    methods = volume_methods({"model": None, **shipped, **dict(args.model)}, device=args.device, amp=args.amp)
+    scales = args.scale or [2.0, 3.0, (1.0, 1.0, 3.0)]
+    return DegradedVolume.all_of(args.degradation or ["psf", "kspace"], scales), methods
 
 
 def find_items(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -183,8 +220,10 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             "--protocol paper says how to degrade and to scale intensities: leave out --degradation, --window."
         )
-    if args.task == "through-plane":
-        return run_through_plane(args)
+    if args.task != "in-plane":
+        return run_on_volumes(args)
+    if args.crop is not None:
+        raise ValueError("--crop is for the tasks on volumes: leave it out, or give --task volume.")
     check_new(args.output.absolute() / "report.html" if args.output.exists() else args.output, args.overwrite)
     from monai.bundle import ConfigWorkflow
 

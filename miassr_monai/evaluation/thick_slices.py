@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -11,36 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.metrics import SSIMMetric
-from monai.transforms import Compose, Orientation
 from scipy.interpolate import make_interp_spline
 
 from miassr_monai.adaptation import Adaptation
-from miassr_monai.data import load_volume
 from miassr_monai.degradations import parse_degradation
-from miassr_monai.evaluation.summary import Record
+from miassr_monai.evaluation.whole_volumes import Method
 from miassr_monai.geometry import nearest_fraction, upscaled_size, zoomed_affine
-from miassr_monai.metrics import foreground_mask, haarpsi, overshoot
 from miassr_monai.prediction import Predictor, load_model
-from miassr_monai.transforms import ScaleToUnitRange
 
-__all__ = [
-    "PLANES",
-    "ThickSlices",
-    "compare_on_volume",
-    "cubic_spline",
-    "isotropic_loader",
-    "score_thick",
-    "thick_methods",
-    "thick_volume",
-]
-
-# By the axis across them, in a volume in RAS.
-PLANES = ("sagittal", "coronal", "axial")
-# Slices that are scored together; it bounds the memory.
-CHUNK = 32
-
-Method = Callable[[MetaTensor, float], torch.Tensor]
+__all__ = ["ThickSlices", "cubic_spline", "thick_methods"]
 
 
 @dataclass(frozen=True)
@@ -51,11 +29,13 @@ class ThickSlices:
         thickness: in mm.
         gap: between slices, in mm.
         profile: see :class:`miassr_monai.prediction.SliceModel`.
+        told: the profile that methods are told, where it is not the true one.
     """
 
     thickness: float
     gap: float = 0.0
     profile: str = "gaussian"
+    told: str | None = None
 
     @property
     def spacing(self) -> float:
@@ -69,52 +49,38 @@ class ThickSlices:
         return f"{self.profile} {self.thickness:g}{gap} mm"
 
     @classmethod
-    def all_of(cls, thickness: Sequence[float], gap: Sequence[float], profile: Sequence[str]) -> list[ThickSlices]:
+    def all_of(
+        cls, thickness: Sequence[float], gap: Sequence[float], profile: Sequence[str], told: str | None = None
+    ) -> list[ThickSlices]:
         """Every profile with every thickness and gap."""
-        return [cls(t, g, p) for p, t, g in product(profile, thickness, gap)]
+        return [cls(t, g, p, told) for p, t, g in product(profile, thickness, gap)]
+
+    def see(self, truth: MetaTensor) -> tuple[MetaTensor, tuple[float, ...]]:
+        """What the slices see of a volume ``(1, h, w, d)`` in RAS, and the scale along each axis.
+
+        Its ``meta`` tells methods the ``slice_thickness`` and the ``slice_profile``.
+
+        Raises:
+            ValueError: when the volume's own slices are not finer, or the scale is above 8.
+        """
+        step = float(truth.pixdim[2])
+        scale = self.spacing / step
+        if not 1 < scale <= 8:
+            raise ValueError(
+                f"slices {self.spacing:g} mm apart are not to be made of a volume whose own are {step:.3g} mm apart: "
+                "give scales above 1 and up to 8."
+            )
+        p, q = nearest_fraction(scale)
+        see = parse_degradation("slice_profile", profile=self.profile, thickness=self.thickness / self.spacing)
+        affine = zoomed_affine(truth.affine, (1.0, 1.0, q / p))
+        thick = MetaTensor(see(truth.as_tensor(), (1.0, scale)), affine=affine)
+        thick.meta.update(slice_thickness=self.thickness, slice_profile=self.told or self.profile)
+        return thick, (1.0, 1.0, scale)
 
 
-def isotropic_loader(window: tuple[float, float] | None = None) -> Callable[[Mapping[str, Any]], MetaTensor]:
-    """Function that loads the volume of an item: ``(1, h, w, d)`` in RAS, its intensities in [0, 1].
-
-    Args:
-        window: intensities that become 0 and 1, as CT needs; the 0th and the 99.95th percentile unless given.
-    """
-    lower, upper = window or (0.0, 99.95)
-    prepare = Compose([Orientation("RAS", labels=None), ScaleToUnitRange(lower, upper, window=window is not None)])
-
-    def load(item: Mapping[str, Any]) -> MetaTensor:
-        volume = load_volume(item["image"])
-        if volume.ndim != 4 or len(volume) != 1:
-            raise ValueError(f"{item['image']} is not a volume of one channel: give one for the truth.")
-        return prepare(volume)
-
-    return load
-
-
-def thick_volume(truth: MetaTensor, slices: ThickSlices) -> tuple[MetaTensor, float]:
-    """What slices see of a volume ``(1, h, w, d)`` in RAS, and the scale across them.
-
-    Raises:
-        ValueError: when the volume's own slices are not finer, or the scale is above 8.
-    """
-    step = float(truth.pixdim[2])
-    scale = slices.spacing / step
-    if not 1 < scale <= 8:
-        raise ValueError(
-            f"slices {slices.spacing:g} mm apart are not to be made of a volume whose own are {step:.3g} mm apart: "
-            "give scales above 1 and up to 8."
-        )
-    p, q = nearest_fraction(scale)
-    see = parse_degradation("slice_profile", profile=slices.profile, thickness=slices.thickness / slices.spacing)
-    thick = MetaTensor(see(truth.as_tensor(), (1.0, scale)), affine=zoomed_affine(truth.affine, (1.0, 1.0, q / p)))
-    thick.meta["slice_thickness"] = slices.thickness
-    return thick, scale
-
-
-def cubic_spline(thick: MetaTensor, scale: float) -> torch.Tensor:
+def cubic_spline(thick: MetaTensor, scales: Sequence[float]) -> torch.Tensor:
     """Interpolation across the slices by a cubic spline through them; past the outermost it goes on as these are."""
-    volume = thick.as_tensor().numpy()
+    volume, scale = thick.as_tensor().numpy(), scales[-1]
     count = volume.shape[-1]
     places = (np.arange(upscaled_size(count, scale)) + 0.5) / scale - 0.5
     spline = make_interp_spline(np.arange(count), volume, k=min(3, count - 1), axis=-1)
@@ -127,8 +93,8 @@ def thick_methods(
     adaptation: Adaptation,
     device: str | None = None,
     amp: bool = False,
-) -> dict[str, Callable[[str], Method]]:
-    """Methods by name, each made for what is told of the slices' profile.
+) -> dict[str, Method]:
+    """Methods by name, which are told the slices' profile.
 
     Cubic spline and bicubic interpolation; each model as it is and, of those that can be, adapted to the scan; and a
     network that is taught by the scan from nothing. All but the interpolations are corrected to agree with the scan.
@@ -139,84 +105,20 @@ def thick_methods(
         device, amp: see :class:`Predictor`.
     """
 
-    def by(model: str | None, adapt: bool | Adaptation = False, consistency: str | None = "project"):
+    def by(model: str | None, adapt: bool | Adaptation = False, consistency: str | None = "project") -> Method:
         loaded = load_model(model, device)
+        options: Any = {"slice_axis": 2, "slice_batch_size": 8, "amp": amp, "adapt": adapt, "consistency": consistency}
 
-        def made(profile: str) -> Method:
-            options: Any = {"slice_axis": 2, "slice_profile": profile, "slice_batch_size": 8, "amp": amp}
-            predictor = Predictor(loaded, adapt=adapt, consistency=consistency, **options)
-            return lambda thick, scale: predictor(thick, scale=(1.0, 1.0, scale)).as_tensor()
+        def method(thick: MetaTensor, scales: Sequence[float]) -> torch.Tensor:
+            predictor = Predictor(loaded, slice_profile=thick.meta["slice_profile"], **options)
+            return predictor(thick, scale=scales).as_tensor()
 
-        return made
+        return method
 
-    methods: dict[str, Callable[[str], Method]] = {"cubic spline": lambda _: cubic_spline}
-    methods["bicubic"] = by("bicubic", consistency=None)
+    methods: dict[str, Method] = {"cubic spline": cubic_spline, "bicubic": by("bicubic", consistency=None)}
     for name, path in models.items():
         methods[name] = by(path)
         if getattr(load_model(path, "cpu").network, "spatial_dims", 2) == 2:
             methods[f"{name}, adapted"] = by(path, adaptation)
     methods["from nothing"] = by("none", adaptation)
     return methods
-
-
-def planes_of(fine: torch.Tensor, truth: torch.Tensor) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
-    """The slices ``(N, 1, h, w)`` of volumes ``(1, h, w, d)`` in each of the planes, where these show anything."""
-    for axis, plane in enumerate(PLANES):
-        made, wanted = (volume[0].movedim(axis, 0)[:, None] for volume in (fine, truth))
-        shown = wanted.flatten(1).amax(1) > wanted.flatten(1).amin(1)
-        yield plane, made[shown], wanted[shown]
-
-
-def score_thick(fine: torch.Tensor, truth: torch.Tensor, thick: torch.Tensor, scale: float) -> dict[str, float]:
-    """Measures of a volume ``(1, h, w, d)``; the data range is 1.
-
-    Returns:
-        ``psnr`` (dB) of the volume and ``psnr_foreground``; ``ssim_axial``, ``ssim_coronal``, ``ssim_sagittal`` and
-        ``haarpsi``, means over the slices, the latter over those of all planes; ``overshoot``, the share of voxels that
-        leave the input's local range, see :func:`miassr_monai.metrics.overshoot`.
-    """
-    error = (fine - truth).square()
-    mask = foreground_mask(truth.movedim(-1, 0)).movedim(0, -1)
-    ssim: Any = SSIMMetric(spatial_dims=2, data_range=1.0, reduction="none")
-    scores = {"psnr": decibels(error.mean()), "psnr_foreground": decibels(error[mask].mean())}
-    alike = []
-    for plane, made, wanted in planes_of(fine, truth):
-        pairs = list(zip(made.split(CHUNK), wanted.split(CHUNK), strict=True))
-        scores[f"ssim_{plane}"] = torch.cat([ssim(a, b).flatten() for a, b in pairs]).mean().item()
-        alike += [haarpsi(a.clamp(0, 1), b.clamp(0, 1)).flatten() for a, b in pairs]
-    scores["haarpsi"] = torch.cat(alike).mean().item()
-    scores["overshoot"] = overshoot(thick, fine, (1.0, 1.0, scale))["share"]
-    return scores
-
-
-def decibels(squared_error: torch.Tensor) -> float:
-    """Peak signal-to-noise ratio of a mean squared error, in dB."""
-    return -10.0 * float(np.log10(max(squared_error.item(), 1e-12)))
-
-
-def compare_on_volume(
-    truth: MetaTensor,
-    conditions: Sequence[ThickSlices],
-    methods: Mapping[str, Callable],
-    told: str | None = None,
-    device: str | None = None,
-) -> Iterator[Record]:
-    """The measures of every method on one volume in [0, 1], for every kind of slices.
-
-    Args:
-        truth: isotropic, or nearly so, ``(1, h, w, d)`` in RAS.
-        conditions: the slices.
-        methods: see :func:`thick_methods`.
-        told: the profile that methods are told, where it is not the true one.
-        device: where to score; the first GPU, or the CPU where there is none, unless given.
-    """
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    for slices in conditions:
-        thick, scale = thick_volume(truth, slices)
-        wanted = truth.as_tensor()[..., : upscaled_size(thick.shape[-1], scale)]
-        for name, make in methods.items():
-            start = time.perf_counter()
-            fine = make(told or slices.profile)(thick, scale)
-            seconds = time.perf_counter() - start
-            scores = score_thick(fine.to(place), wanted.to(place), thick.as_tensor().to(place), scale)
-            yield {"slices": slices.name, "method": name, **scores, "seconds": seconds}

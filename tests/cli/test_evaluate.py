@@ -13,8 +13,9 @@ import torch
 from miassr_monai.adaptation import Adaptation
 from miassr_monai.cli import main
 from miassr_monai.degradations import psf_degradation
-from miassr_monai.evaluation import thick_slices
+from miassr_monai.evaluation import thick_slices, whole_volumes
 from miassr_monai.networks import load_network
+from miassr_monai.resampling import tricubic_upscale
 
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
 
@@ -258,7 +259,7 @@ def test_thick_slices_are_made_of_volumes_and_methods_compared(tmp_path, monkeyp
 
     def methods(models, **settings):
         made.update(models=models, **settings)
-        return {"cubic spline": lambda profile: thick_slices.cubic_spline}
+        return {"cubic spline": thick_slices.cubic_spline}
 
     monkeypatch.setattr(thick_slices, "thick_methods", methods)
     out = str(tmp_path / "out")
@@ -278,3 +279,27 @@ def test_thick_slices_are_made_of_volumes_and_methods_compared(tmp_path, monkeyp
     assert main([*arguments, "--overwrite", "--scale", "2"]) == 2
     assert "--task through-plane makes thick slices: leave out --scale." in capsys.readouterr().err
     assert main(arguments) == 2
+
+
+def test_networks_on_slices_and_on_volumes_are_compared_as_volumes(tmp_path, monkeypatch, capsys):
+    data = np.random.default_rng(0).random((24, 24, 28), np.float32)
+    nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / "a.nii.gz")
+    made = {}
+
+    def methods(models, **settings):
+        made.update(models=models, **settings)
+        return {"tricubic": lambda coarse, scales: tricubic_upscale(coarse.as_tensor(), scales)}
+
+    monkeypatch.setattr(whole_volumes, "volume_methods", methods)
+    monkeypatch.setattr("miassr_monai.cli.evaluate.built_in_models", lambda: {"small": "s.pt", "volume": "v.pt"})
+    arguments = ["evaluate", str(tmp_path / "a.nii.gz"), str(tmp_path / "out"), "--task", "volume", "--device", "cpu"]
+    assert main([*arguments, "--crop", "24x24x24", "--model", "mine=m.pt"]) == 0
+    assert made["models"] == {"model": None, "volume": "volume", "mine": "m.pt"}
+    assert capsys.readouterr().out == (tmp_path / "out/volume.txt").read_text()
+    scores = pd.read_csv(tmp_path / "out/volume.csv")
+    assert scores["input"].tolist() == [f"{d} x{s}" for d in ("psf", "kspace") for s in ("2", "3", "1x1x3")]
+    assert json.loads((tmp_path / "out/volume.json").read_text())["crop"] == [24.0] * 3
+    assert main([*arguments, "--overwrite", "--protocol", "paper"]) == 2
+    assert "--task volume degrades volumes: leave out --protocol." in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "a.nii.gz"), str(tmp_path / "b"), "--crop", "9"]) == 2
+    assert "--crop is for the tasks on volumes" in capsys.readouterr().err

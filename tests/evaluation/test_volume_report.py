@@ -6,8 +6,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from miassr_monai.evaluation.thick_report import evaluate_thick_slices, summarize_thick, thick_table
 from miassr_monai.evaluation.thick_slices import ThickSlices, cubic_spline
+from miassr_monai.evaluation.volume_report import evaluate_volumes, summarize_volumes, volume_table
 
 KINDS, METHODS = ("box 3 mm", "box 4 mm"), ("cubic spline", "mine")
 
@@ -19,13 +19,13 @@ def scores():
         for volume, subject, gain in (("a", "x", 1.0), ("b", "x", 3.0), ("c", "y", 5.0)):
             for method in METHODS:
                 psnr = 30.0 - 2 * KINDS.index(kind) + (gain if method == "mine" else 0.0)
-                row = {"slices": kind, "method": method, "volume": volume, "subject": subject}
+                row = {"input": kind, "method": method, "volume": volume, "subject": subject}
                 rows.append({**row, "psnr": psnr, "seconds": 2.0})
     return pd.DataFrame(rows)
 
 
 def test_means_are_over_subjects_and_gains_are_paired():
-    rows = {(r["slices"], r["method"], r["measure"]): r for r in summarize_thick(scores())}
+    rows = {(r["input"], r["method"], r["measure"]): r for r in summarize_volumes(scores())}
     assert rows["box 4 mm", "cubic spline", "psnr"]["mean"] == 28.0
     mine = rows["box 3 mm", "mine", "psnr"]
     # Subject x gains 2, y gains 5.
@@ -35,7 +35,7 @@ def test_means_are_over_subjects_and_gains_are_paired():
 
 
 def test_the_table_has_each_kind_of_slices_and_the_gains():
-    lines = thick_table(summarize_thick(scores())).splitlines()
+    lines = volume_table(summarize_volumes(scores())).splitlines()
     assert lines[0].split() == ["PSNR", "(dB)", "cubic", "spline", "mine"]
     assert lines[1].split() == ["box", "3", "mm", "30.00", "33.50"]
     assert lines[2].split() == ["+3.50", "(+2.00", "to", "+5.00)"]
@@ -51,14 +51,17 @@ def load(item):
 
 def test_a_volume_that_fails_is_left_out_and_the_others_are_written(tmp_path):
     items = [{"image": f"{name}.nii", "subject": name} for name in ("one", "bad", "three")]
-    methods = {"cubic spline": lambda _: cubic_spline, "darker": lambda _: lambda t, s: 0.9 * cubic_spline(t, s)}
+    methods = {"cubic spline": cubic_spline, "darker": lambda thick, scales: 0.9 * cubic_spline(thick, scales)}
     conditions = ThickSlices.all_of([3], [0], ["box"])
-    failed = evaluate_thick_slices(tmp_path / "out", items, load, conditions, methods)
+    failed = evaluate_volumes(
+        tmp_path / "out", items, load, conditions, methods, title="through_plane", settings={"told": "box"}
+    )
     assert failed == {"bad.nii": "it is bad."}
     table = pd.read_csv(tmp_path / "out/through_plane.csv")
     assert table["subject"].tolist() == ["one", "one", "three", "three"]
     report = json.loads((tmp_path / "out/through_plane.json").read_text())
-    assert report["failed"] == failed and len(report["summary"]) == 2 * 2 * 8
-    assert (tmp_path / "out/through_plane.txt").read_text() == thick_table(summarize_thick(table)) + "\n"
+    assert report["failed"] == failed and report["told"] == "box"
+    assert len(report["summary"]) == 2 * 2 * 10
+    assert (tmp_path / "out/through_plane.txt").read_text() == volume_table(summarize_volumes(table)) + "\n"
     with pytest.raises(ValueError, match=r"none of the 1 volumes could be evaluated; bad\.nii: it is bad"):
-        evaluate_thick_slices(tmp_path / "none", items[1:2], load, conditions, methods)
+        evaluate_volumes(tmp_path / "none", items[1:2], load, conditions, methods, title="none")
