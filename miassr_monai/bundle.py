@@ -113,6 +113,7 @@ def is_range(value: Any) -> bool:
 FIELDS = {"name": is_text, "version": is_text, "intended_use": is_text, "weights_sha256": is_text}
 TRAINED_FOR = {
     "scales": is_range,
+    "one_axis_scales": is_range,
     "spacing_mm": is_range,
     "modalities": are_texts,
     "planes": are_texts,

@@ -2,5 +2,6 @@
 
 from miassr_monai.adaptation.adapt import Adaptation, adapt
 from miassr_monai.adaptation.slice_pairs import SlicePairs, noise_level, split_slices
+from miassr_monai.adaptation.slice_thickness import estimate_slice_thickness
 
-__all__ = ["Adaptation", "SlicePairs", "adapt", "noise_level", "split_slices"]
+__all__ = ["Adaptation", "SlicePairs", "adapt", "estimate_slice_thickness", "noise_level", "split_slices"]

@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     def interval(values: Sequence[float] | None, unit: str = "") -> str:
         return unknown if values is None else f"{values[0]:g} to {values[1]:g}{unit}"
 
+    alone = f", along one axis {interval(trained['one_axis_scales'])}" if "one_axis_scales" in trained else ""
     rows = {
         "model": metadata.get("name", path.name),
         "version": metadata.get("version", unknown),
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         "sha256": file_hash(path),
         "network": f"{type(network).__name__} with trunk {type(network.trunk).__name__}, {parameters:,} parameters",
         "input": f"{kind} of {network.in_channels} channel{'s' if network.in_channels > 1 else ''}, {scales}",
-        "scales": interval(trained.get("scales")),
+        "scales": interval(trained.get("scales")) + alone,
         "spacing made": interval(trained.get("spacing_mm"), " mm"),
         "modalities": ", ".join(trained.get("modalities", [unknown])),
         "planes": ", ".join(trained.get("planes", [unknown])),

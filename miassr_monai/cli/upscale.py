@@ -74,7 +74,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--slice-axis", type=int, choices=(0, 1, 2), help="default: the one whose spacing is unlike the others"
     )
     parser.add_argument(
-        "--slice-thickness", type=number, metavar="MM", help="default: the file's, or else the distance between slices"
+        "--slice-thickness",
+        type=slice_thickness,
+        metavar="MM",
+        help="or 'estimate', from what the slices show; default: the file's, or else the distance between slices",
     )
     parser.add_argument(
         "--slice-profile",
@@ -107,6 +110,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     there.add_argument("--skip-existing", action="store_true", help="go on with a folder: leave results that are there")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     parser.set_defaults(run=run)
+
+
+def slice_thickness(text: str) -> float | str:
+    """A number of mm, or that it is to be estimated."""
+    return text if text == "estimate" else number(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -39,7 +39,8 @@ class TrainedModel:
 
     @property
     def trained_for(self) -> dict[str, Any]:
-        """What the weights were trained for, as far as the bundle says: ``scales``, ``spacing_mm`` (ranges),
+        """What the weights were trained for, as far as the bundle says: ``scales``, ``one_axis_scales`` of an axis that
+        is upscaled alone, where these are others, ``spacing_mm`` (ranges),
         ``modalities``, ``planes``, ``degradations``, the one of these that ``consistency`` is measured by, and
         ``noise`` (range, as part of that of the intensities)."""
         return self.metadata.get("trained_for", {})

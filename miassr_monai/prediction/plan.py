@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -143,7 +143,7 @@ def make_plan(
     slice_axis: int | None,
     spatial_dims: int = 2,
     same_size: bool = False,
-    slice_thickness: float | None = None,
+    slice_thickness: float | str | None = None,
     slice_profile: str = "gaussian",
 ) -> Plan:
     """Factors of an image for a wanted scale or spacing.
@@ -196,7 +196,7 @@ def make_plan(
         raise ValueError("an axis with one sample cannot be super-resolved: give it the scale 1.")
     slices = None
     if spatial_dims == 2 and factors[axis] > 1:
-        slices = make_slice_model(image.meta, steps[axis], thickness=slice_thickness, profile=slice_profile)
+        slices = make_slice_model(image, steps, axis, thickness=slice_thickness, profile=slice_profile)
     return Plan(in_three(factors), axis, steps, shape, plane_across(affine, axis), spatial_dims, slices)
 
 
@@ -237,6 +237,17 @@ def within(value: float, low: float, high: float) -> bool:
     return low * (1 - TOLERANCE) <= value <= high * (1 + TOLERANCE)
 
 
+def trained_scales(trained: Mapping[str, Any], plan: Plan, axis: int) -> tuple[float, float, str]:
+    """The scales along an axis that a model was trained for, and a word on where these are of an axis alone."""
+    low, high = trained.get("scales", (0.0, float("inf")))
+    # Across slices, each orthogonal plane has a scale along one axis only.
+    across = plan.spatial_dims == 2 and axis == plan.slice_axis
+    alone = across or all(plan.factors[other] == 1 for other in plan.seen if other != axis)
+    if alone and "one_axis_scales" in trained:
+        return *trained["one_axis_scales"], " along one axis"
+    return low, high, ""
+
+
 def warnings_of(
     image: MetaTensor, plan: Plan, model: TrainedModel, window: Sequence[float] | None, *, adapted: bool = False
 ) -> list[str]:
@@ -246,13 +257,14 @@ def warnings_of(
     """
     found: list[str] = []
     trained = model.trained_for
-    low, high = trained.get("scales", (0.0, float("inf")))
     axes = [axis for axis, f in enumerate(plan.factors) if f > 1 and not (adapted and axis == plan.slice_axis)]
-    outside = sorted({plan.factors[axis] for axis in axes if not within(plan.factors[axis], low, high)})
-    if outside:
-        found.append(
-            f"the scale {outside[-1]:.4g} is outside the range that the model was trained for, {low:g} to {high:g}."
-        )
+    for factor, axis in sorted(((plan.factors[axis], axis) for axis in axes), reverse=True):
+        low, high, of = trained_scales(trained, plan, axis)
+        if not within(factor, low, high):
+            found.append(
+                f"the scale {factor:.4g} is outside the range that the model was trained for, {low:g} to {high:g}{of}."
+            )
+            break
     low, high = trained.get("spacing_mm", (0.0, float("inf")))
     known = image.meta.get(SPACING_KNOWN, True)
     made = [plan.spacing[axis] / plan.factors[axis] for axis in axes if known]

@@ -28,6 +28,7 @@ from miassr_monai.prediction.model import TrainedModel, load_model
 from miassr_monai.prediction.plan import Plan, make_plan, warnings_of
 from miassr_monai.prediction.pretrained import load_pretrained
 from miassr_monai.prediction.report import make_report
+from miassr_monai.prediction.slice_model import ESTIMATE
 from miassr_monai.resampling import bicubic_axis
 from miassr_monai.transforms.missing_channels import missing_channels
 from miassr_monai.transforms.unit_range import intensity_range
@@ -64,9 +65,10 @@ class Predictor:
             is something to restore at scale 1. What the model was trained for, unless given.
         slice_axis: spatial axis across the slices. Unless given, two axes that agree in spacing are the plane of the
             slices; where all differ, the largest spacing goes across, and where all agree, the last axis does.
-        slice_thickness: in mm, where the file does not say it or says it wrongly; what a DICOM header or the JSON file
-            beside a NIfTI file says, or else the distance between slices, unless given. It says how the slices across
-            which there is a scale are degraded again.
+        slice_thickness: in mm, where the file does not say it or says it wrongly, or ``"estimate"``, see
+            :func:`miassr_monai.adaptation.estimate_slice_thickness`; what a DICOM header or the JSON file beside a
+            NIfTI file says, or else the distance between slices, unless given. It says how the slices across which
+            there is a scale are degraded again.
         slice_profile: of a slice: ``"gaussian"``, ``"box"`` or ``"rf"``, see :class:`SliceModel`.
         slice_batch_size: slices that go through the network together.
         tile_size: slices longer than this (LR pixels) along an axis go through the network in tiles; it bounds the
@@ -113,7 +115,7 @@ class Predictor:
         window: tuple[float, float] | None = None,
         degradation: str | None = None,
         slice_axis: int | None = None,
-        slice_thickness: float | None = None,
+        slice_thickness: float | str | None = None,
         slice_profile: str = "gaussian",
         slice_batch_size: int = 1,
         tile_size: int | None = 512,
@@ -132,8 +134,9 @@ class Predictor:
             raise ValueError(f"consistency must be one of {CONSISTENCY}, got {consistency!r}.")
         if dtype not in ("input", *DTYPES):
             raise ValueError(f"dtype must be 'input' or one of {', '.join(DTYPES)}, got {dtype!r}.")
-        if slice_thickness is not None and not 0 < slice_thickness < math.inf:
-            raise ValueError(f"slice_thickness must be a number of mm above 0, got {slice_thickness}.")
+        number = isinstance(slice_thickness, (int, float)) and 0 < slice_thickness < math.inf
+        if not (number or slice_thickness in (ESTIMATE, None)):
+            raise ValueError(f"slice_thickness must be a number of mm above 0, or 'estimate', got {slice_thickness!r}.")
         self.model = model if isinstance(model, TrainedModel) else load_model(model, device)
         self.percentiles = percentiles
         self.window = window

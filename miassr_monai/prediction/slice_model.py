@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from monai.data import MetaTensor
+
+from miassr_monai.adaptation import estimate_slice_thickness
 from miassr_monai.degradations import Degradation, parse_degradation
 
-__all__ = ["GIVEN", "NOT_KNOWN", "OF_THE_FILE", "SliceModel", "make_slice_model"]
+__all__ = ["ESTIMATE", "GIVEN", "NOT_KNOWN", "OF_THE_FILE", "SliceModel", "make_slice_model"]
 
 # Where a thickness is from.
-GIVEN, OF_THE_FILE, NOT_KNOWN = "given", "file", "spacing"
+GIVEN, ESTIMATE, OF_THE_FILE, NOT_KNOWN = "given", "estimate", "file", "spacing"
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class SliceModel:
             overlaps smaller.
         profile: ``"gaussian"``, whose full width at half maximum is the thickness, ``"box"`` or ``"rf"``, see
             :func:`miassr_monai.degradations.slice_profile_degradation`.
-        source: of the thickness: ``"given"``, ``"file"``, or ``"spacing"`` where nobody knows it.
+        source: of the thickness: ``"given"``, ``"estimate"``, ``"file"``, or ``"spacing"`` where nobody knows it.
     """
 
     thickness: float
@@ -43,33 +46,43 @@ class SliceModel:
 
 
 def make_slice_model(
-    meta: Mapping[str, Any], spacing: float, *, thickness: float | None = None, profile: str = "gaussian"
+    image: MetaTensor,
+    spacing: Sequence[float],
+    slice_axis: int,
+    *,
+    thickness: float | str | None = None,
+    profile: str = "gaussian",
 ) -> SliceModel:
     """The slices of an image.
 
     Args:
-        meta: of the image; ``slice_thickness`` is the thickness in mm, as :func:`miassr_monai.data.load_volume` finds
-            it.
-        spacing: between slices, in mm.
-        thickness: in mm, which goes before that of ``meta``. Where neither is known it is the spacing.
+        image: ``(C, h, w, d)``; ``slice_thickness`` of its ``meta`` is the thickness in mm, as
+            :func:`miassr_monai.data.load_volume` finds it.
+        spacing: of its axes, in mm.
+        slice_axis: spatial axis across the slices.
+        thickness: in mm, or ``"estimate"``, see :func:`miassr_monai.adaptation.estimate_slice_thickness`; it goes
+            before that of ``meta``. Where neither is known it is the distance between slices.
         profile: see :class:`SliceModel`.
 
     Raises:
-        ValueError: when there is no such profile, or the thickness is not within a tenth of the spacing and four times
-            that.
+        ValueError: when there is no such profile, or the thickness is not within a tenth of the distance and four times
+            that, or cannot be estimated.
     """
-    if thickness is not None:
+    distance = spacing[slice_axis]
+    if thickness == ESTIMATE:
+        found, source = estimate_slice_thickness(image.as_tensor(), spacing, slice_axis, profile), ESTIMATE
+    elif thickness is not None:
         found, source = float(thickness), GIVEN
-    elif "slice_thickness" in meta:
-        found, source = float(meta["slice_thickness"]), OF_THE_FILE
+    elif "slice_thickness" in image.meta:
+        found, source = float(image.meta["slice_thickness"]), OF_THE_FILE
     else:
-        found, source = spacing, NOT_KNOWN
-    model = SliceModel(found, spacing, profile, source)
+        found, source = distance, NOT_KNOWN
+    model = SliceModel(found, distance, profile, source)
     try:
         _ = model.degradation
     except ValueError as error:
         raise ValueError(
-            f"slices {found:.4g} mm thick, {spacing:.4g} mm apart, with the profile {profile!r} are not worked on "
+            f"slices {found:.4g} mm thick, {distance:.4g} mm apart, with the profile {profile!r} are not worked on "
             f"({error}): give another thickness or profile."
         ) from error
     return model

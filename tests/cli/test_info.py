@@ -27,6 +27,10 @@ def test_info_tells_of_a_bundle_and_of_weights_alone(folder, weights, capsys):
     out = capsys.readouterr().out
     rows = ("model         brains", "scales        1 to 4", "spacing made  0.45 to 1.2 mm", "modalities    MR, CT")
     assert all(row in out.splitlines() for row in (*rows, "licence       CC BY 4.0", "version       1.0.0"))
+    trained["one_axis_scales"] = [1, 8]
+    (folder / "configs/metadata.json").write_text(json.dumps(metadata))
+    assert main(["info", "--model", "."]) == 0
+    assert "scales        1 to 4, along one axis 1 to 8" in capsys.readouterr().out.splitlines()
     for name in ("missing", "in.nii.gz"):
         assert main(["info", "--model", name]) == 2
     capsys.readouterr()

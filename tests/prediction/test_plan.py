@@ -231,6 +231,31 @@ def test_what_the_model_was_not_trained_for_is_warned_of(wish, message):
     assert message in found(**wish)
 
 
+@pytest.mark.parametrize(
+    "wish, outside",
+    [
+        ({"scale": (1, 1, 7.5)}, None),
+        ({"scale": (2, 2, 8)}, None),
+        ({"scale": (1, 6, 1)}, None),
+        ({"scale": (1, 1, 7.5), "spatial_dims": 3}, None),
+        ({"scale": (2, 2, 5), "spatial_dims": 3}, 5),
+        ({"scale": (1.5, 6, 1)}, 6),
+        ({"scale": (5, 5, 8)}, 5),
+    ],
+)
+def test_a_scale_along_one_axis_may_be_larger_where_the_weights_know_it(wish, outside):
+    knows = {"scales": [1, 4], "one_axis_scales": [1, 8]}
+    image, dims = volume(slice_thickness=4.0), wish.pop("spatial_dims", 2)
+    plan = make_plan(image, spacing=None, slice_axis=None, spatial_dims=dims, **wish)
+    anisotropic = model(knows, small_generator(anisotropic=True))
+    beyond = f"the scale {outside} is outside the range that the model was trained for, 1 to 4."
+    assert warnings_of(image, plan, anisotropic, None) == ([] if outside is None else [beyond])
+    less = model({**knows, "one_axis_scales": [1, 5]}, anisotropic.network)
+    if wish["scale"] == (1, 1, 7.5):
+        message = "the scale 7.5 is outside the range that the model was trained for, 1 to 5 along one axis."
+        assert warnings_of(image, plan, less, None) == [message]
+
+
 def test_another_modality_is_warned_of():
     message = "the image is {} and the model was trained on MR."
     assert found(volume(modality="US")) == [message.format("US")]

@@ -20,6 +20,7 @@ from miassr_monai.degradations import (
 )
 from miassr_monai.metrics import consistency_rmse
 from miassr_monai.prediction import SuperResolutionWarning, TrainedModel
+from miassr_monai.prediction.plan import make_plan
 from miassr_monai.resampling import bicubic_axis
 
 pytestmark = [
@@ -387,6 +388,21 @@ def test_a_network_that_is_adapted_to_the_scan_is_nearer_to_the_truth_and_agrees
     torch.testing.assert_close(again(thick, scale=(1, 1, 4)).as_tensor(), fine)
 
 
+@pytest.mark.parametrize(
+    "pixel, distance, wanted, scale", [(0.87, 5, 1.0, 5.0), (0.8, 6, 0.8, 7.5), (0.9, 4, 0.5, 4 / 0.9)]
+)
+def test_a_network_is_adapted_to_the_scale_that_it_is_asked_for(make_network, pixel, distance, wanted, scale):
+    # Finer than the pixels of the slices it cannot be taught: there is no truth.
+    image = MetaTensor(random_image(1, 16, 18, 9), affine=torch.diag(torch.tensor([pixel, pixel, distance, 1.0])))
+    seen = set()
+    network = make_network(anisotropic=True)
+    network.register_forward_pre_hook(lambda _, args, kwargs: seen.add(kwargs["scale"]), with_kwargs=True)
+    predictor = Predictor(network, adapt=Adaptation(steps=1, batch_size=1), slice_thickness=distance)
+    plan = make_plan(image, scale=None, spacing=(pixel, pixel, wanted), slice_axis=2)
+    predictor.adapt_to(image.as_tensor(), plan, predictor.adaptation)
+    assert [*seen] == [(1.0, pytest.approx(scale))]
+
+
 def test_what_cannot_be_adapted_is_refused(make_network):
     _, thick = oblique_stripes()
     for model in (make_network(), "bicubic", networks.Linear(3)):
@@ -545,7 +561,7 @@ def test_a_long_series_of_volumes_is_one_of_channels():
         ({"consistency": "yes"}, "consistency must be one of .* got 'yes'"),
         *(
             ({"slice_thickness": mm}, "slice_thickness must be a number of mm above 0")
-            for mm in (0, -1, math.nan, math.inf)
+            for mm in (0, -1, math.nan, math.inf, "thin")
         ),
         ({"tile_size": 0}, "tile_size must be at least 1"),
         ({"slice_batch_size": 0}, "slice_batch_size must be at least 1"),
