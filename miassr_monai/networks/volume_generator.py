@@ -33,8 +33,10 @@ class VolumeGenerator(Generator):
         coordinates: ``"relative"``, or ``"global"`` as published, see :class:`ImplicitUpscale`.
         anisotropic: let the axes have different scales.
         skip: ``None`` for the published form; ``"tricubic"`` to add a tenth of the output to tricubic
-            interpolation of the input, which is what a new network begins as. Adam moves all weights of the last layer
-            together, which is too much at once for the whole of it.
+            interpolation of the input as a convolution of the trunk's features has restored it at low resolution. A
+            new network begins as tricubic interpolation. What is linear in the features trains the trunk from the
+            first step on, as the fully connected layers alone hardly do at first. Adam moves all weights
+            of their last layer together, which is too much at once for the whole of their output.
 
     Raises:
         ValueError: when the trunk is for slices or for some whole scales, or an option is unknown.
@@ -51,14 +53,15 @@ class VolumeGenerator(Generator):
         anisotropic: bool = False,
         skip: str | None = None,
     ) -> None:
-        # The trunk's, the convolution, and one where an HR voxel is between two LR voxels; no less than tricubic's.
-        super().__init__(trunk, halo=max(trunk.halo + 2, 3), anisotropic=anisotropic)
+        adds_tricubic = look_up_option(skip, {"tricubic", None}) == "tricubic"
+        # The trunk's, a convolution, and the LR voxels on each side of an HR voxel that interpolation needs.
+        super().__init__(trunk, halo=trunk.halo + (4 if adds_tricubic else 2), anisotropic=anisotropic)
         self.needs_whole_size = coordinates == "global"
         if trunk.spatial_dims != 3:
             raise ValueError("implicit upscaling works on volumes: give a trunk with spatial_dims=3.")
         if trunk.scales:
             raise ValueError("implicit upscaling does all scales alike: give a trunk with scales=().")
-        self.adds_tricubic = look_up_option(skip, {"tricubic", None}) == "tricubic"
+        self.adds_tricubic = adds_tricubic
         self.features = Conv[Conv.CONV, 3](trunk.out_channels, feature_channels, 3, padding=1)
         self.upscale = ImplicitUpscale(
             feature_channels,
@@ -70,10 +73,12 @@ class VolumeGenerator(Generator):
             positive=not self.adds_tricubic,
         )
         self.residual_scale = 0.1
-        if self.adds_tricubic:
-            nn.init.zeros_(self.upscale.second[-1].weight)
-            nn.init.zeros_(self.upscale.second[-1].bias)
         self.features.to(memory_format=torch.channels_last_3d)
+        if self.adds_tricubic:
+            self.restore = Conv[Conv.CONV, 3](trunk.out_channels, trunk.in_channels, 3, padding=1)
+            for layer in (self.restore, self.upscale.second[-1]):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
 
     def forward(
         self,
@@ -107,10 +112,11 @@ class VolumeGenerator(Generator):
             raise ValueError(
                 f"this generator needs volumes of shape (N, {self.in_channels}, h, w, d), got {list(x.shape)}."
             )
-        volume = self.upscale(self.features(self.trunk(x)), scale, origin, samples, whole_size)
+        found = self.trunk(x)
+        volume = self.upscale(self.features(found), scale, origin, samples, whole_size)
         if not self.adds_tricubic:
             return volume
-        smooth = tricubic_upscale(x, scale, origin)
+        smooth = tricubic_upscale(x + self.restore(found), scale, origin)
         if samples is not None:
             smooth = smooth.flatten(2).gather(2, samples.unsqueeze(1).expand(-1, x.size(1), -1))
         return smooth + self.residual_scale * volume
