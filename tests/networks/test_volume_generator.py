@@ -26,8 +26,9 @@ def small(in_channels=1, *, trunk="EDSR", **options):
     """A generator whose decoder is not what a new one is."""
     network = VolumeGenerator(small_trunk(trunk, 3, in_channels), **{**SMALL, "anisotropic": True, **options})
     with torch.no_grad():
-        for parameter in network.upscale.parameters():
-            parameter.normal_(0, 0.5)
+        for name, parameter in network.named_parameters():
+            if name.startswith(("upscale", "restore")):
+                parameter.normal_(0, 0.5)
     return network.double().eval()
 
 
@@ -80,13 +81,15 @@ def test_a_new_network_with_a_skip_is_tricubic_interpolation(scale):
 
 @torch.no_grad()
 @ANY_SCALE
-def test_the_skip_adds_tricubic_interpolation(scale):
+def test_the_skip_adds_tricubic_interpolation_of_the_restored_image(scale):
     network, plain = small(2, skip="tricubic"), small(2)
     plain.load_state_dict({k: v for k, v in network.state_dict().items() if k != "_extra_state"}, strict=False)
     # Without a skip there are no negative intensities.
     plain.upscale.positive = False
     x = torch.rand(1, 2, 3, 4, 2, dtype=torch.float64)
-    expected = tricubic(x, scale) + 0.1 * plain(x, scale)
+    restored = x + F.conv3d(network.trunk(x), network.restore.weight, network.restore.bias, padding=1)
+    expected = tricubic(restored, scale) + 0.1 * plain(x, scale)
+    assert (restored - x).abs().max() > 0.01
     torch.testing.assert_close(network(x, scale), expected, rtol=0, atol=1e-10)
     samples = torch.randint(expected[0, 0].numel(), (1, 9))
     wanted = network(x, scale, samples=samples)
@@ -140,6 +143,7 @@ def test_attributes_say_how_it_is_to_be_used():
     network = small(3)
     assert (network.spatial_dims, network.in_channels, network.anisotropic) == (3, 3, True)
     assert (network.halo, network.max_scale) == (network.trunk.halo + 2, math.inf)
+    assert small(skip="tricubic").halo == network.trunk.halo + 4
     assert not network.needs_whole_size and small(coordinates="global").needs_whole_size
 
 
