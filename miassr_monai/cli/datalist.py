@@ -1,4 +1,4 @@
-"""``miassr datalist``: a public data set made ready for training."""
+"""``miassr datalist``: a public data set, or a folder of one's own, made ready for training."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from miassr_monai.files import check_new
 __all__ = ["add_parser"]
 
 # As in the table of data sets, whose module is slow to load.
-NAMES = ("oasis", "brats", "acdc", "covid-ct", "decathlon")
+NAMES = ("oasis", "brats", "acdc", "covid-ct", "decathlon", "folder")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the command to the command line."""
-    parser = commands.add_parser("datalist", help="list a public data set's images for training, validation and test")
-    parser.add_argument("name", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
+    parser = commands.add_parser("datalist", help="list a data set's images for training, validation and test")
+    parser.add_argument(
+        "name", choices=NAMES, metavar="NAME", help=f"{', '.join(NAMES[:-1])}; {NAMES[-1]}: images of your own"
+    )
     parser.add_argument("folder", type=Path, metavar="DIR", help="where the data set is, as it was released")
     parser.add_argument("--output", type=Path, metavar="JSON", help="default: datalist.json in DIR")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Which files of a public data set are its images, and whose they are."""
+"""Which files of a public data set, or of a folder of one's own, are its images, and whose they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monai.apps import DecathlonDataset, download_and_extract
 from monai.utils import look_up_option
 
 from miassr_monai.data.split import SECTIONS, Subject
-from miassr_monai.volume_files import NIFTI, SERIES, find_in_folder, kind_by_name, slices_in
+from miassr_monai.volume_files import NIFTI, SERIES, find_in_folder, kind_by_name, name_of_volume, slices_in
 
 __all__ = ["PUBLIC_DATA_SETS", "PublicDataSet", "download_task", "find_subjects"]
 
@@ -145,6 +145,23 @@ def find_decathlon(folder: Path) -> list[Subject]:
     ]
 
 
+def find_own(folder: Path) -> list[Subject]:
+    """All volumes, series and pictures: those below a sub-folder are of one subject, each in the folder itself of
+    another.
+
+    Raises:
+        ValueError: when the folder is divided already.
+    """
+    if divided := [section for section in SECTIONS if (folder / section).is_dir()]:
+        raise ValueError(f"{folder} has a folder '{divided[0]}' already: give it as dataset_dir, without a list.")
+    images: dict[str, list[Path]] = {}
+    for path in find_in_folder(folder):
+        above = path.relative_to(folder).parts[:1]
+        subject = above[0] if above and (folder / above[0]).is_dir() else name_of_volume(path)
+        images.setdefault(subject, []).append(path)
+    return [Subject(name, [{"image": path} for path in paths]) for name, paths in sorted(images.items())]
+
+
 def download_task(task: str, folder: str | os.PathLike) -> Path:
     """Have MONAI download a task of the Medical Segmentation Decathlon, unless it is there; returns its folder.
 
@@ -189,5 +206,11 @@ PUBLIC_DATA_SETS = {
         "a task of the Medical Segmentation Decathlon",
         "dataset.json (give a task's folder, such as Task04_Hippocampus)",
         find_decathlon,
+    ),
+    "folder": PublicDataSet(
+        "images of your own",
+        "NIfTI, Analyze and NRRD files, DICOM series, PNG and TIFF pictures (give the folder that they, or the "
+        "subjects' folders, lie in)",
+        find_own,
     ),
 }

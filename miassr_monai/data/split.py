@@ -48,7 +48,7 @@ def split_subjects(
     """
     if counts is None:
         tenth = max(1, len(subjects) // 10)
-        counts = (len(subjects) - 2 * tenth, tenth, tenth)
+        counts = (max(1, len(subjects) - 2 * tenth), tenth, tenth)
     if len(counts) != len(SECTIONS) or min(counts) < 0 or max(counts) == 0:
         raise ValueError(f"{' '.join(map(str, counts))} subjects cannot be drawn: give one number for each section.")
     waiting = shuffled(subjects, seed)

@@ -144,6 +144,26 @@ def test_decathlon_has_the_images_that_its_description_lists(touch):
     ]
 
 
+def test_a_folder_of_ones_own_has_a_subject_for_each_sub_folder_and_each_file_in_itself(touch):
+    touch("dicom/one/1", "dicom/one/2", "dicom/ct/thorax/1", "dicom/ct/abdomen/1", content="\0" * 128 + "DICM")
+    folder = touch("frames/b.png", "frames/a.tif", "frames/p7/2.png", "frames/p7/late/1.png", "frames/notes.txt")
+    assert found("folder", folder / "frames") == [
+        ("a", "", ANYWHERE, [["a.tif"]]),
+        ("b", "", ANYWHERE, [["b.png"]]),
+        ("p7", "", ANYWHERE, [["p7/2.png"], ["p7/late/1.png"]]),
+    ]
+    assert found("folder", folder / "dicom") == [
+        ("ct", "", ANYWHERE, [["ct/abdomen"], ["ct/thorax"]]),
+        ("one", "", ANYWHERE, [["one"]]),
+    ]
+
+
+def test_a_folder_of_ones_own_that_is_divided_already_is_refused(touch):
+    folder = touch("test/a.png", "b.png")
+    with pytest.raises(ValueError, match="has a folder 'test' already: give it as dataset_dir"):
+        find_subjects("folder", folder)
+
+
 @pytest.mark.parametrize("name", PUBLIC_DATA_SETS)
 def test_another_folder_is_refused_with_what_was_looked_for_and_what_is_there(name, touch, tmp_path):
     folder = touch("photos/cat.jpg", "thesis.pdf", ".hidden")

@@ -58,6 +58,8 @@ def test_a_tenth_is_for_validation_and_another_for_test_unless_told():
     sections = split_subjects(subjects(35))
     assert [len(drawn) for drawn in sections.values()] == [29, 3, 3]
     assert [len(drawn) for drawn in split_subjects(subjects(3)).values()] == [1, 1, 1]
+    with pytest.raises(ValueError, match=r"1 \+ 1 \+ 1 .* of the 2 that there are, 0 are left for test"):
+        split_subjects(subjects(2))
 
 
 @pytest.mark.parametrize("counts", [(0, 0, 0), (4, -1, 2), (3, 1)])
