@@ -1,19 +1,27 @@
 """What implicit upscaling of volumes costs, against direct evaluation in the original's manner.
 
-    python benchmarks/implicit.py --sizes 96 144 --json implicit.json
+    python benchmarks/implicit.py --json implicit.json
 
 Direct evaluation, written from the formulae of ArSSR (Wu et al. 2021), makes one HR slice after the other: the encoder
 sees the whole volume for each, the features are interpolated at the slice's voxels, and all layers work at high
-resolution. It is timed on a few slices, spread over the volume, and told for all of them. The package's network makes
-the whole volume. Both have the published sizes, the same weights and global coordinates; their results are compared.
-``decoder`` is both without the encoder. Peak memory is that of a fresh process beyond what it had before.
+resolution. The package's network runs the encoder once and makes the whole volume. Both have the published sizes, the
+same weights and global coordinates; their results are compared.
+
+Times are processor time, so that a machine that does other things, too, gives the same. The package's decoder makes all
+of the volume; direct evaluation is timed on a few slices, half of them before that and half after, and told for all.
+The encoder is timed on a cube of at most ``--encoder-size`` LR voxels along each axis, and told for as many voxels as
+the volume has. All of these are linear: a slice costs what the next one does, and an encoder of convolutions the same
+for each voxel. Features are random: the decoder's time does not depend on them. Peak memory is that of a fresh process
+beyond what it had before; ``--memory-size`` is the HR cube of the encoders', which is measured and not told.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,9 +35,7 @@ ENCODERS: dict[str, Callable[[], Trunk]] = {
     "ResCNN": lambda: ResCNN(3),
     "SRResNet": lambda: EDSR(3, depth=18, negative_slope=0.0),
 }
-COLUMNS = ("direct whole", "whole", "times faster", "direct decoder", "decoder", "decoder's times", "difference")
-# Direct evaluation, the package's without tiles, and in tiles of 64 LR voxels along each axis.
-WAYS = ("direct", "whole", "512")
+WAYS = ("direct", "package")
 
 
 def sample_slice(network: VolumeGenerator, features: torch.Tensor, fine: int, index: int) -> torch.Tensor:
@@ -53,84 +59,117 @@ def encode(network: VolumeGenerator, image: torch.Tensor) -> torch.Tensor:
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
+    """Processor time of one call."""
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-def make(encoder: str, size: int) -> tuple[VolumeGenerator, torch.Tensor]:
-    """A network of the published size, and a cube."""
+def make(encoder: str) -> VolumeGenerator:
+    """A network of the published size."""
     torch.manual_seed(0)
     network = VolumeGenerator(ENCODERS[encoder](), coordinates="global").eval()
     torch.nn.init.constant_(network.upscale.second[-1].bias, 0.5)
-    return network, torch.rand(1, 1, size, size, size)
+    return network
 
 
-def measure(encoder: str, size: int, scale: float, slices: int) -> dict[str, float]:
-    """Seconds of the encoder, of direct evaluation and of the package's network, and how much the results differ."""
-    network, image = make(encoder, size)
-    fine = int(size * scale)
-    inferer = SuperResolutionInferer()
-    with torch.inference_mode():
-        network(image[..., :12, :12, :12], scale, whole_size=(12, 12, 12))
-        found: dict[str, float] = {"encoder": seconds(lambda: encode(network, image))}
-        features = encode(network, image)
-        chosen = [(2 * number + 1) * fine // (2 * slices) for number in range(slices)]
-        direct: list[torch.Tensor] = []
-        found["direct decoder"] = (
-            seconds(lambda: direct.extend(sample_slice(network, features, fine, i) for i in chosen)) * fine / slices
-        )
-        ours: list[torch.Tensor] = []
-        found["decoder"] = seconds(lambda: ours.append(network.upscale(features, scale)))
-        found["whole"] = seconds(lambda: inferer(image, network, scale=scale))
-        found["direct whole"] = found["encoder"] * fine + found["direct decoder"]
-        found["difference"] = max(
-            (ours[0][0, 0, i] - one).abs().max().item() for i, one in zip(chosen, direct, strict=True)
-        )
-    return found
+@cache
+def time_encoder(encoder: str, size: int) -> float:
+    """Microseconds of an encoder for each voxel of an LR cube, the less of two runs."""
+    network, image = make(encoder), torch.rand(1, 1, size, size, size)
+    encode(network, image[..., :12, :12, :12])
+    return 1e6 * min(seconds(lambda: encode(network, image)) for _ in range(2)) / size**3
+
+
+def time_decoders(size: int, scale: float, slices: int) -> dict[str, float]:
+    """Microseconds of both decoders for each HR voxel of a cube, and how much their results differ."""
+    network, fine = make("ResCNN"), int(size * scale)
+    features = torch.randn(1, 128, size, size, size)
+    network.upscale(features[..., :8, :8, :8], scale)
+    chosen = [(2 * number + 1) * fine // (2 * slices) for number in range(slices)]
+    direct: list[torch.Tensor] = []
+    ours: list[torch.Tensor] = []
+    halves = chosen[: slices // 2], chosen[slices // 2 :]
+    sample_slice(network, features, fine, 0)
+    first = seconds(lambda: direct.extend(sample_slice(network, features, fine, i) for i in halves[0]))
+    whole = seconds(lambda: ours.append(network.upscale(features, scale)))
+    second = seconds(lambda: direct.extend(sample_slice(network, features, fine, i) for i in halves[1]))
+    differences = [(ours[0][0, 0, i] - one).abs().max().item() for i, one in zip(chosen, direct, strict=True)]
+    return {
+        "direct": 1e6 * (first + second) / slices / fine**2,
+        "package": 1e6 * whole / fine**3,
+        "difference": max(differences),
+    }
 
 
 def peak(encoder: str, size: int, scale: float, way: str) -> float:
-    """Peak memory, in MiB, of one way beyond its network and input."""
-    network, image = make(encoder, size)
+    """Peak memory, in MiB, of one way beyond its network and input; without an ``encoder`` that of the decoder alone,
+    beyond the features."""
     fine = int(size * scale)
-    with torch.inference_mode():
-        network(image[..., :12, :12, :12], scale, whole_size=(12, 12, 12))
-        if way == "direct":
-            return own_peak_mib(lambda: sample_slice(network, encode(network, image), fine, 0))
-        inferer = SuperResolutionInferer(tile_size=None if way == "whole" else int(way))
-        return own_peak_mib(lambda: inferer(image, network, scale=scale))
+    network = make(encoder if encoder in ENCODERS else "ResCNN")
+    image = torch.rand(1, 1, size, size, size)
+    network(image[..., :12, :12, :12], scale)
+    if encoder in ENCODERS:
+        whole = SuperResolutionInferer()
+        direct = lambda: sample_slice(network, encode(network, image), fine, 0)  # noqa: E731
+        return own_peak_mib(direct if way == "direct" else lambda: whole(image, network, scale=scale))
+    features = torch.randn(1, 128, size, size, size)
+    one = lambda: sample_slice(network, features, fine, 0)  # noqa: E731
+    return own_peak_mib(one if way == "direct" else lambda: network.upscale(features, scale))
+
+
+def compare(encoders: Sequence[str], sizes: Sequence[int], scale: float, slices: int, largest: int) -> list[dict]:
+    """Seconds of every encoder with both decoders on HR cubes, and of the decoders alone."""
+    rows = []
+    for fine in sizes:
+        size = round(fine / scale)
+        decoders = time_decoders(size, scale, slices)
+        direct, package = (1e-6 * decoders[way] * fine**3 for way in WAYS)
+        times = {"direct": direct, "package": package, "times": direct / package}
+        rows.append({"encoder": "none", "size": fine, "encode": 0.0, **times, "difference": decoders["difference"]})
+        for encoder in encoders:
+            once = 1e-6 * time_encoder(encoder, min(size, largest)) * size**3
+            times = {"direct": once * fine + direct, "package": once + package}
+            row = {"encoder": encoder, "size": fine, "encode": once, **times}
+            rows.append({**row, "times": times["direct"] / times["package"], "difference": decoders["difference"]})
+            print_row(rows[-1])
+        print_row(rows[-len(encoders) - 1])
+    return rows
+
+
+def print_row(row: Mapping[str, Any]) -> None:
+    """Print a row of the table."""
+    values = "".join(f"{row[name]:>12.4g}" for name in ("encode", "direct", "package", "times", "difference"))
+    print(f"{row['encoder']:<10}{row['size']:>5}{values}", flush=True)
 
 
 def main() -> None:
     """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[96, 144, 240], help="HR voxels along each axis")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[96, 240], help="HR voxels along each axis")
     parser.add_argument("--scale", type=float, default=2.0)
     parser.add_argument("--encoders", nargs="+", default=list(ENCODERS), choices=ENCODERS)
-    parser.add_argument("--slices", type=int, default=4, help="that direct evaluation is timed on")
+    parser.add_argument("--slices", type=int, default=4, help="that direct evaluation is timed on, an even number")
+    parser.add_argument("--encoder-size", type=int, default=48, help="LR voxels along each axis, at most")
+    parser.add_argument("--memory-size", type=int, default=96, help="HR voxels along each axis, of encoders")
     parser.add_argument("--json", default="implicit.json")
     parser.add_argument("--peak", nargs=3, metavar=("ENCODER", "SIZE", "WAY"), help="print one peak of memory and stop")
     args = parser.parse_args()
+    torch.set_grad_enabled(False)
     if args.peak:
         print(peak(args.peak[0], int(args.peak[1]), args.scale, args.peak[2]))
         return
-    figures = []
-    columns = (*COLUMNS, *(f"MiB {way}" for way in WAYS))
-    print(f"{'encoder':<10}{'HR':>5}" + "".join(f"{column:>16}" for column in columns))
-    for encoder in args.encoders:
-        for fine in args.sizes:
-            size = round(fine / args.scale)
-            found = measure(encoder, size, args.scale, args.slices)
-            found["times faster"] = found["direct whole"] / found["whole"]
-            found["decoder's times"] = found["direct decoder"] / found["decoder"]
-            for way in WAYS:
-                options = ("--peak", encoder, str(size), way, "--scale", str(args.scale))
-                found[f"MiB {way}"] = peak_mib_in_a_process(__file__, *options)
-            figures.append({"encoder": encoder, "size": fine, **found})
-            print(f"{encoder:<10}{fine:>5}" + "".join(f"{found[column]:>16.4g}" for column in columns), flush=True)
-    write_json(args.json, {"scale": args.scale, "rows": figures})
+    print("seconds   HR      encode      direct     package       times  difference")
+    rows = compare(args.encoders, args.sizes, args.scale, args.slices, args.encoder_size)
+    print("MiB       HR      direct     package")
+    memory = []
+    cases = [("none", fine) for fine in args.sizes] + [(encoder, args.memory_size) for encoder in args.encoders]
+    for encoder, fine in cases:
+        options = ("--scale", str(args.scale), "--peak", encoder, str(round(fine / args.scale)))
+        peaks = {way: peak_mib_in_a_process(__file__, *options, way) for way in WAYS}
+        memory.append({"encoder": encoder, "size": fine, **peaks})
+        print(f"{encoder:<10}{fine:>5}" + "".join(f"{peaks[way]:>12.0f}" for way in WAYS), flush=True)
+    write_json(args.json, {"scale": args.scale, "seconds": rows, "mib": memory})
 
 
 if __name__ == "__main__":
