@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from miassr_monai import Predictor
-from miassr_monai.networks import Bicubic, Linear
+from miassr_monai.networks import EDSR, Bicubic, Linear, VolumeGenerator
 from miassr_monai.prediction import TrainedModel, load_model, load_models
 
 
@@ -150,3 +150,22 @@ def test_baselines_see_what_the_others_see():
         assert list(models) == ["bicubic", "mine", "linear"] and models["mine"].network is sources["mine"]
         assert [model.network.spatial_dims for model in models.values()] == [spatial_dims] * 3
         assert isinstance(models["bicubic"].network, Bicubic) and isinstance(models["linear"].network, Linear)
+
+
+def test_built_in_weights_for_volumes_are_used_by_their_name(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    network = VolumeGenerator(EDSR(3, depth=1, width=4), feature_channels=4, depth=4, width=8, anisotropic=True).eval()
+    for folder in ("models", "configs"):
+        (tmp_path / folder).mkdir()
+    torch.save(network.state_dict(), tmp_path / "models/model_volume.pt")
+    differing = {"weights": {"model_volume.pt": {"scales": [1.0, 3.0]}}, "trained_for": {"scales": [1.0, 4.0]}}
+    (tmp_path / "configs/metadata.json").write_text(json.dumps(differing))
+    monkeypatch.setattr("miassr_monai.bundle.default_bundle", lambda: tmp_path)
+    image = torch.rand(1, 5, 6, 7)
+    low, high = image.aminmax()
+    predictor = Predictor("volume", device="cpu", percentiles=(0, 100), consistency=None)
+    fine = predictor(image, scale=(2, 1, 1.5))
+    with torch.no_grad():
+        expected = network((image[None] - low) / (high - low), (2.0, 1.0, 1.5))[0] * (high - low) + low
+    torch.testing.assert_close(fine.as_tensor(), expected, rtol=0, atol=1e-5)
+    assert predictor.model.trained_for["scales"] == [1.0, 3.0]
