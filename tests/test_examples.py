@@ -4,6 +4,9 @@ import math
 import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -193,3 +196,28 @@ def test_images_unlike_those_of_the_training_are_what_they_are_called():
     torch.testing.assert_close(
         sharpened[..., 20:60, 40] - 0.5, gain * (coarse[..., 20:60, 40] - 0.5), atol=2e-3, rtol=0
     )
+
+
+def test_dice_of_thick_slices_is_that_with_the_truth_s_own_segmentation(block, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
+    example = load_example("thick_segmentation")
+    truth = block["image"].as_tensor()[:, :46, :47]
+    assert torch.equal(example.segment(thresholds, truth), 2 * truth)
+    missed = truth.clone()
+    missed[..., 0][truth[..., 0] == 1] = 0
+    assert list(example.dice([thresholds], missed, truth).values()) == pytest.approx([1.0, 2 / 3], abs=0.01)
+    # In slices that are all alike nothing is lost; in others something is.
+    varied = torch.cat([truth[..., :1].expand(1, 46, 47, 12), truth[..., :1].flip(1).expand(1, 46, 47, 12)], -1)
+    for name, image in {"alike": truth[..., :1].expand(1, 46, 47, 24), "varied": varied}.items():
+        nib.save(nib.Nifti1Image(image[0].numpy(), np.eye(4)), tmp_path / f"{name}.nii.gz")
+    monkeypatch.setattr(example, "load_blocks", lambda section: [])
+    monkeypatch.setattr(example, "train", lambda blocks, steps, seed: thresholds)
+    methods = ["--methods", "bicubic", "cubic spline", "--thickness", "3", "--profile", "box", "--seeds", "1"]
+    example.main([str(tmp_path), *methods, "--csv", str(tmp_path / "dice.csv")])
+    scores = pd.read_csv(tmp_path / "dice.csv")
+    assert len(scores) == 4 and len(capsys.readouterr().out.splitlines()) == 3
+    assert (scores.loc[scores["volume"] == "alike.nii.gz", ["grey", "white"]] == 1).all(axis=None)
+    assert (scores.loc[scores["volume"] == "varied.nii.gz", ["grey", "white"]] < 0.99).all(axis=None)
+    with pytest.raises(SystemExit):
+        example.main([str(tmp_path), "--methods", "magic"])
+    assert "there is no method 'magic'" in capsys.readouterr().err
