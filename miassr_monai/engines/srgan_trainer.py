@@ -29,7 +29,8 @@ class SRGANTrainer(Trainer):
     were.
 
     ``engine.state.output`` holds the batch's ``image``, ``label`` and ``pred``, the generator's ``loss`` and its terms,
-    and the critic's ``critic_loss``, ``critic_adversarial`` and, at iterations that evaluate it, ``penalty``.
+    and the critic's ``critic_loss``, ``critic_adversarial``, ``critic_order`` and, at iterations that evaluate it,
+    ``penalty``.
     ``engine.state.discarded`` counts discarded steps.
 
     Args:

@@ -65,8 +65,8 @@ class AdversarialLoss(nn.Module):
     def critic_loss(
         self, critic: CriticFunction, real: torch.Tensor, fake: torch.Tensor, iteration: int | None = None
     ) -> dict[str, torch.Tensor]:
-        """Loss of the critic as ``critic_loss`` and its unweighted terms ``critic_adversarial`` and, where it is
-        evaluated, ``penalty``.
+        """Loss of the critic as ``critic_loss``, its unweighted terms ``critic_adversarial`` and, where it is evaluated,
+        ``penalty``, and ``critic_order``, the share of pairs whose real image it gives the higher score.
 
         Args:
             critic: images ``(N, C, *size)`` to scores ``(N, 1)``.
@@ -75,8 +75,10 @@ class AdversarialLoss(nn.Module):
             iteration: count of the training iteration; its multiples of ``penalty_interval`` have the penalty. ``None``
                 evaluates it with its plain weight.
         """
-        loss = self.compare(critic(real), critic(fake.detach()))
-        terms = {"critic_loss": loss, "critic_adversarial": loss}
+        real_scores, fake_scores = critic(real), critic(fake.detach())
+        loss = self.compare(real_scores, fake_scores)
+        order = (real_scores > fake_scores).to(loss.dtype).mean()
+        terms = {"critic_loss": loss, "critic_adversarial": loss, "critic_order": order}
         interval = 1 if iteration is None else self.penalty_interval
         if self.penalty_weight > 0 and (iteration is None or iteration % interval == 0):
             terms["penalty"] = self.penalty(critic, real, fake)
