@@ -21,10 +21,18 @@ from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.networks import Generator
 from miassr_monai.prediction import load_model
 
-__all__ = ["COMPARED", "comparison_rows", "comparison_table", "training_cost", "upscaling_seconds", "write_comparison"]
+__all__ = [
+    "COMPARED",
+    "comparison_rows",
+    "comparison_table",
+    "critic_order",
+    "training_cost",
+    "upscaling_seconds",
+    "write_comparison",
+]
 
 # Measures of the table and the figure, as far as there are numbers for them.
-COMPARED = ("psnr", "ssim", "haarpsi", "fid")
+COMPARED = ("psnr", "ssim", "haarpsi", "high_frequency", "fid")
 # Side of the slice whose upscaling is timed, and the scale; how often, unless it has taken so many seconds by then.
 SLICE_SIZE, SLICE_SCALE = 256, 2.0
 ROUNDS, PATIENCE = 5, 5.0
@@ -35,6 +43,15 @@ def training_cost(log: str | os.PathLike) -> dict[str, float]:
     rows = pd.read_csv(log)
     stages = rows[rows["metric"] == "training_seconds"].groupby("stage")
     return {"steps": int(stages["iteration"].max().sum()), "minutes": float(stages["value"].max().sum()) / 60}
+
+
+def critic_order(log: str | os.PathLike) -> dict[str, float]:
+    """Share of pairs that the critic had in order in the last epoch of a training, as ``critic_order``, from its
+    ``log.csv``; nothing where there was no critic."""
+    rows = pd.read_csv(log)
+    rows = rows[rows["metric"] == "critic_order"]
+    last = rows[rows["epoch"] == rows["epoch"].max()]
+    return {"critic_order": float(last["value"].mean())} if len(last) else {}
 
 
 @torch.inference_mode()
@@ -65,8 +82,9 @@ def comparison_rows(
         amp: whether in bfloat16.
 
     Returns:
-        ``network``; of those with weights ``parameters``, ``steps``, ``minutes`` (of training) and ``slice_ms``; and
-        each of :data:`COMPARED` that there is: its mean over subjects and scales by the report's first degradation.
+        ``network``; of those with weights ``parameters``, ``steps``, ``minutes`` (of training) and ``slice_ms``, of
+        those trained with a critic also ``critic_order``, see :func:`critic_order`; and each of :data:`COMPARED` that
+        there is: its mean over subjects and scales by the report's first degradation.
     """
     rows = []
     for method in report["methods"]:
@@ -74,7 +92,8 @@ def comparison_rows(
         if path := weights.get(method["name"]):
             network = cast("Generator", load_model(path, device).network)
             row["parameters"] = sum(parameter.numel() for parameter in network.parameters())
-            row |= training_cost(path.parent / "log.csv")
+            log = path.parent / "log.csv"
+            row |= training_cost(log) | critic_order(log)
             row["slice_ms"] = 1e3 * upscaling_seconds(network, amp)
         rows.append(row | quality(report, method["name"]))
     return rows
@@ -102,6 +121,7 @@ def comparison_table(rows: Sequence[Record]) -> str:
         "network": ("network", "{}"),
         "parameters": ("parameters", "{:,}"),
         **{name: (MEASURES[name][0], f"{{:.{MEASURES[name][1]}f}}") for name in measures},
+        **({"critic_order": ("critic: in order", "{:.0%}")} if any("critic_order" in row for row in rows) else {}),
         "steps": ("steps", "{:,}"),
         "minutes": ("training, min", "{:.1f}"),
         "slice_ms": (f"slice of {SLICE_SIZE} x {SLICE_SIZE}, ms", "{:.1f}"),

@@ -65,8 +65,8 @@ class AdversarialLoss(nn.Module):
     def critic_loss(
         self, critic: CriticFunction, real: torch.Tensor, fake: torch.Tensor, iteration: int | None = None
     ) -> dict[str, torch.Tensor]:
-        """Loss of the critic as ``critic_loss``, its unweighted terms ``critic_adversarial`` and, where it is evaluated,
-        ``penalty``, and ``critic_order``, the share of pairs whose real image it gives the higher score.
+        """Loss of the critic as ``critic_loss``, its unweighted terms ``critic_adversarial`` and, where it is
+        evaluated, ``penalty``, and ``critic_order``, the share of pairs whose real image it gives the higher score.
 
         Args:
             critic: images ``(N, C, *size)`` to scores ``(N, 1)``.

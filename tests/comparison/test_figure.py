@@ -40,3 +40,15 @@ def test_what_has_no_parameters_is_a_line_through_its_measure_alone(picture):
     width = picture.shape[1] // 2
     lines = [grey[: int(0.8 * len(picture)), part].sum(1).max() for part in (slice(width), slice(width, None))]
     assert lines[0] > 200 and lines[1] < 50
+
+
+def test_networks_of_one_size_are_drawn_by_name_the_better_one_further_right():
+    rows = [{"network": "bicubic", "psnr": 30.0}]
+    rows += [{"network": name, "parameters": 1e6, "psnr": psnr} for name, psnr in (("a", 36.0), ("b", 31.0))]
+    image = matplotlib.image.imread(io.BytesIO(draw_quality(rows)))[..., :3]
+    dots = np.argwhere(np.abs(image - to_rgb(COLOURS[1])).max(-1) < 0.03)
+    upper, lower = (dots[part].mean(0) for part in (dots[:, 0] < dots.mean(0)[0], dots[:, 0] > dots.mean(0)[0]))
+    line = (np.abs(image - to_rgb(COLOURS[0])).max(-1) < 0.03).sum(0).argmax()
+    # The first is above the second, and six times as far to the right of the line.
+    assert lower[0] - upper[0] > 50
+    assert (upper[1] - line) / (lower[1] - line) == pytest.approx(6, rel=0.03)

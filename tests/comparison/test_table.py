@@ -8,7 +8,7 @@ import torch
 from make import small_generator
 
 from miassr_monai.comparison import comparison_rows, comparison_table, table, write_comparison
-from miassr_monai.comparison.table import training_cost, upscaling_seconds
+from miassr_monai.comparison.table import critic_order, training_cost, upscaling_seconds
 
 
 def write_log(path, stages):
@@ -27,6 +27,15 @@ def test_the_cost_of_a_training_is_that_of_all_its_stages(tmp_path):
     write_log(tmp_path / "log.csv", {"warmup": (96, 0.5), "gan": (60, 2.0)})
     cost = training_cost(tmp_path / "log.csv")
     assert cost == {"steps": 156, "minutes": pytest.approx((96 * 0.5 + 60 * 2.0) / 60)}
+
+
+def test_what_the_critic_has_in_order_is_that_of_the_last_epoch(tmp_path):
+    rows = [("gan", epoch, 10 * epoch + i, "critic_order", 0.25 * i) for epoch in (1, 2) for i in range(epoch, 4)]
+    rows += [("warmup", 9, 90, "loss", 7.0), ("gan", 2, 24, "loss", 7.0)]
+    pd.DataFrame(rows, columns=["stage", "epoch", "iteration", "metric", "value"]).to_csv(tmp_path / "log.csv")
+    assert critic_order(tmp_path / "log.csv") == {"critic_order": (0.5 + 0.75) / 2}
+    write_log(tmp_path / "log.csv", {"warmup": (30, 1.0)})
+    assert critic_order(tmp_path / "log.csv") == {}
 
 
 def test_a_slice_is_upscaled_as_often_as_is_said(monkeypatch):
@@ -97,6 +106,16 @@ def test_the_table_is_markdown():
         "|---------|-----------:|----------:|-------:|------:|-------:|--------------:|-----------------------:|",
         "| bicubic |            |     30.12 | 0.9000 | 144.9 |        |               |                        |",
         "| A, x2   |  1,368,320 |     36.46 | 0.9576 |       | 10,000 |           5.0 |                    3.2 |",
+    ]
+
+
+def test_a_critic_has_a_column_where_there_is_one():
+    table = comparison_table([{"network": "bicubic"}, {"network": "GAN", "critic_order": 0.756, "steps": 10}])
+    assert [line.split("|")[3].strip() for line in table.splitlines()] == [
+        "critic: in order",
+        "-" * 17 + ":",
+        "",
+        "76%",
     ]
 
 

@@ -107,13 +107,14 @@ def plain_loop(batches, penalty_interval=1, seed=5):
         real = batch["image"][:, :, : fake.size(2), : fake.size(3)]
 
         wasserstein = critic(fake.detach()).mean() - critic(real).mean()
-        d_losses = {"critic_loss": wasserstein, "critic_adversarial": wasserstein}
+        order = (critic(real) > critic(fake)).double().mean()
+        d_losses = {"critic_loss": wasserstein, "critic_adversarial": wasserstein, "critic_order": order}
         if iteration % penalty_interval == 0:
             weight = torch.rand(len(real), 1, 1, 1, dtype=torch.float64)
             between = ((1 - weight) * real + weight * fake.detach()).requires_grad_()
             (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
             penalty = ((slope.square().sum((1, 2, 3)).sqrt() - 1) ** 2).mean()
-            d_losses = {"critic_loss": wasserstein + 10 * penalty_interval * penalty, "critic_adversarial": wasserstein}
+            d_losses["critic_loss"] = wasserstein + 10 * penalty_interval * penalty
             d_losses["penalty"] = penalty
         d_gradients = torch.autograd.grad(d_losses["critic_loss"], d_parameters)
         for parameter, gradient in zip(d_parameters, d_gradients, strict=True):

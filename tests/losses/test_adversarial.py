@@ -30,13 +30,19 @@ def test_lazy_penalty_has_the_closed_form_s_mean_loss_and_gradient_over_an_inter
 def test_penalty_is_evaluated_at_the_multiples_of_the_interval_only(images, direction, linear_critic):
     c, (real, fake) = direction(SHAPE, 1.5), images
     wasserstein = (c * (fake.mean(0) - real.mean(0))).sum().item()
+    order = ((c * (real - fake)).sum((1, 2, 3)) > 0).double().mean().item()
     loss_function = WassersteinGPLoss(7.0, penalty_interval=3)
     for iteration in (6, 1, 2, 3, 4, 5, 6, 7):
         losses = loss_function.critic_loss(linear_critic(c), real, fake, iteration)
-        expected = {"critic_loss": wasserstein, "critic_adversarial": wasserstein}
+        expected = {"critic_loss": wasserstein, "critic_adversarial": wasserstein, "critic_order": order}
         if iteration in (3, 6):
             expected |= {"critic_loss": wasserstein + 3 * 7 * 0.25, "penalty": 0.25}
         assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_order_is_the_share_of_pairs_whose_real_image_has_the_higher_score():
+    real, fake = torch.tensor([[1.0], [2.0], [3.0], [4.0]]), torch.tensor([[0.5], [2.0], [3.5], [3.9]])
+    assert WassersteinGPLoss().critic_loss(lambda x: x, real, fake, 1)["critic_order"] == 0.5
 
 
 @pytest.mark.parametrize("options", [{"penalty_interval": 2}, {"penalty_weight": 0}])
