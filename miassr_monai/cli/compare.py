@@ -70,13 +70,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.jobs < 1:
         raise ValueError(f"--jobs is {args.jobs}: a whole number from 1 is accepted.")
-    given = {
-        "section": args.section,
-        "inception_path": args.inception,
-        "amp": args.amp or None,
-        **dict(args.settings),
-    }
-    plan = read_plan(args.plan).with_settings({key: value for key, value in given.items() if value is not None})
+    given = {"section": args.section, "inception_path": args.inception, "amp": args.amp or None}
+    given = {key: value for key, value in given.items() if value is not None}
+    plan = read_plan(args.plan).with_settings({**given, **dict(args.settings)})
     if args.only:
         plan = plan.only(args.only)
     check_data(plan, args.data, args.section)

@@ -29,6 +29,8 @@ OVERLAYS = "overlays"
 # A name is that of a folder, of a method in the report, and of metrics.
 NAME = re.compile(r"\w[\w ,.=+-]*")
 BUILT_IN = "compare_"
+# Keys of a training that name a file it starts from or needs.
+FILES = ("initial_weights", "initial_critic_weights", "vgg_path")
 Overlay = Mapping[str, Any]
 
 
@@ -184,11 +186,15 @@ def make_network(files: Sequence[str], settings: Overlay) -> tuple[Generator, fl
     """The network of a training, without memory for its weights, and the largest scale that it is trained at.
 
     Raises:
-        ValueError: when it cannot be made.
+        ValueError: when it cannot be made, or a file that the training needs is missing.
     """
     check_keys([key.lstrip("+") for key in settings], files)
     parser = merged(files, settings)
     check_values(parser)
+    for key in FILES:
+        path = parser.get_parsed_content(key)
+        if path is not None and not Path(path).is_file():
+            raise ValueError(f"there is no file {path}: correct {key}.")
     try:
         with torch.device("meta"):
             network = parser.get_parsed_content("network_def")

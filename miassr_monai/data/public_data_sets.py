@@ -59,8 +59,7 @@ def find_subjects(name: str, folder: str | os.PathLike) -> list[Subject]:
         inside = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         shown = ", ".join(inside[:5]) + (" ..." if len(inside) > 5 else "") or "nothing"
         raise FileNotFoundError(
-            f"{folder} does not hold {data_set.title}: looked there and in all folders below for {data_set.layout}; it "
-            f"holds {shown}."
+            f"{folder} does not hold {data_set.title}: looked there for {data_set.layout}; it holds {shown}."
         )
     return subjects
 
@@ -94,7 +93,8 @@ def find_brats(folder: Path) -> list[Subject]:
 
 
 def find_acdc(folder: Path) -> list[Subject]:
-    """The end-diastolic and the end-systolic frame of each subject, which ``Info.cfg`` names."""
+    """The end-diastolic and the end-systolic frame of each subject, which ``Info.cfg`` names; those of the release's
+    folder ``testing`` for test alone."""
     subjects = []
     for info in sorted(folder.rglob("patient*/Info.cfg")):
         subject, images = info.parent.name, []
@@ -106,7 +106,8 @@ def find_acdc(folder: Path) -> list[Subject]:
             if not path.is_file():
                 raise FileNotFoundError(f"there is no {path}, which {info.name} names as {phase}: restore it.")
             images.append({"image": path, "contrast": phase})
-        subjects.append(Subject(subject, images))
+        testing = info.parent.parent.name == "testing"
+        subjects.append(Subject(subject, images, sections=SECTIONS[2:] if testing else SECTIONS))
     return subjects
 
 
@@ -134,15 +135,21 @@ def find_dicom(folder: Path) -> list[Subject]:
 def find_decathlon(folder: Path) -> list[Subject]:
     """The images of a task of the Medical Segmentation Decathlon, each of another subject; modalities are channels."""
     description = folder / "dataset.json"
-    if not description.is_file():
+    try:
+        task = json.loads(description.read_text(encoding="utf-8"))
+        images = sorted(item["image"] for item in task["training"])
+        modalities = [name for _, name in sorted(task.get("modality", {}).items())]
+    # Other data sets have a file of this name, too.
+    except (FileNotFoundError, ValueError, AttributeError, KeyError, TypeError):
         return []
-    task = json.loads(description.read_text(encoding="utf-8"))
-    modalities = [name for _, name in sorted(task.get("modality", {}).items())]
     contrast = {"contrast": modalities} if len(modalities) > 1 else {}
-    images = sorted(item["image"] for item in task["training"])
-    return [
-        Subject(Path(image).name.removesuffix(".nii.gz"), [{"image": folder / image, **contrast}]) for image in images
-    ]
+    subjects = []
+    for image in images:
+        path = folder / image
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no {path}, which {description.name} lists: restore it from the release.")
+        subjects.append(Subject(path.name.removesuffix(".nii.gz"), [{"image": path, **contrast}]))
+    return subjects
 
 
 def find_own(folder: Path) -> list[Subject]:
@@ -177,34 +184,35 @@ def download_task(task: str, folder: str | os.PathLike) -> Path:
 PUBLIC_DATA_SETS = {
     "oasis": PublicDataSet(
         "OASIS-1",
-        "OAS1_*_MR1/PROCESSED/MPRAGE/T88_111/OAS1_*_MR1_*_t88_masked_gfc.hdr (give the folder that disc1 and so on lie "
-        "in, or one of them)",
+        "OAS1_*_MR1/PROCESSED/MPRAGE/T88_111/OAS1_*_MR1_*_t88_masked_gfc.hdr in any folder (unpack the discs, and give "
+        "the folder that disc1 and so on lie in, or one of them)",
         find_oasis,
         (30, 3, 9),
     ),
     "brats": PublicDataSet(
         "BraTS",
-        "NAME/NAME_t1ce.nii.gz with _t1, _t2 and _flair, or NAME-t1c.nii.gz with -t1n, -t2w and -t2f (give the folder "
-        "that HGG and LGG, or the subjects' folders, lie in)",
+        "NAME_t1ce.nii.gz with _t1, _t2 and _flair, or NAME-t1c.nii.gz with -t1n, -t2w and -t2f, in any folder (give "
+        "the folder that HGG and LGG, or the subjects' folders, lie in)",
         find_brats,
         (50, 3, 10),
     ),
     "acdc": PublicDataSet(
         "ACDC",
-        "patient*/Info.cfg with the frames that it names (give the release's folder 'training')",
+        "patient*/Info.cfg with the frames that it names, in any folder (give the folder of the release, or its "
+        "'training')",
         find_acdc,
         (80, 1, 19),
     ),
     "covid-ct": PublicDataSet(
         "COVID-19-20",
-        "Train/volume-covid19-A-*_ct.nii.gz and Validation/, or a folder with DICOM series for each subject (give the "
-        "folder that these lie in)",
+        "Train/volume-covid19-A-*_ct.nii.gz and Validation/ in any folder, or a folder with DICOM series for each "
+        "subject (give the folder that these lie in)",
         find_covid_ct,
         (199, 3, 25),
     ),
     "decathlon": PublicDataSet(
         "a task of the Medical Segmentation Decathlon",
-        "dataset.json (give a task's folder, such as Task04_Hippocampus)",
+        "the dataset.json of a task, not in folders below (give a task's folder, such as Task04_Hippocampus)",
         find_decathlon,
     ),
     "folder": PublicDataSet(

@@ -57,9 +57,12 @@ def split_subjects(
         # First those who may be nowhere else, or they would be missing in the end.
         allowed = sorted((s for s in waiting if section in s.sections), key=lambda s: len(s.sections))
         if len(allowed) < count:
+            meant = sum(section in subject.sections for subject in subjects)
+            owners = f", for which the data set's owners mean {meant}" if meant < len(subjects) else ""
             raise ValueError(
                 f"{' + '.join(map(str, counts))} subjects are asked for ({', '.join(SECTIONS)}), but of the "
-                f"{len(subjects)} that there are, {len(allowed)} are left for {section}: ask for fewer."
+                f"{len(subjects)} that there are, {len(allowed)} are left for {section}{owners}: give smaller numbers, "
+                "such as --counts 20 2 5, or the folder of the whole data set."
             )
         drawn = allowed[:count]
         waiting = [subject for subject in waiting if subject not in drawn]

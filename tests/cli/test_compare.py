@@ -38,7 +38,7 @@ def asked(monkeypatch):
         for training in trainings:
             training.folder.mkdir(parents=True)
             torch.save(small_generator().state_dict(), training.weights)
-            row = {"stage": "warmup", "iteration": 6, "metric": "training_seconds", "value": 90.0}
+            row = {"stage": "warmup", "epoch": 1, "iteration": 6, "metric": "training_seconds", "value": 90.0}
             pd.DataFrame([row]).to_csv(training.folder / "log.csv", index=False)
         return asked.failed
 
@@ -75,10 +75,11 @@ def test_the_plans_of_the_bundle_are_offered(capsys):
 
 
 def test_networks_are_trained_evaluated_and_summed_up(folder, data, asked, capsys):
-    options = "--jobs 3 --num-workers 2 --amp --section validation --set seed=7 slice_step=4 degradations=['psf']"
-    assert run(*options.split()) == 0
+    options = "--jobs 3 --num-workers 2 --amp --section validation"
+    settings = "seed=7 input_size=None slice_step=4 degradations=['psf']"
+    assert run(*options.split(), "--set", *settings.split()) == 0
     first, second = asked.trainings
-    shared = {"gan_epochs": 0, "perceptual_weight": 0, "seed": 7, "amp": True}
+    shared = {"gan_epochs": 0, "perceptual_weight": 0, "seed": 7, "input_size": None, "amp": True}
     assert (first.name, first.folder, first.settings) == ("a", folder / "out" / "a", {**shared, "depth": 2})
     assert second.settings == shared and second.files[-1].endswith("configs/r3gan.json")
     uri = f"sqlite:///{folder}/out/mlruns.db"
@@ -125,6 +126,7 @@ def test_without_a_network_or_an_evaluation_there_is_no_table(folder, data, aske
         ("--plan none", "there is no plan none: give a file, or one of gan, size, trunks."),
         ("--set dept=3", "there is no key 'dept': did you mean depth?"),
         ("--set depth=0 --only b", "the network 'b' of the plan: depth is 0: a whole number from 1 is accepted."),
+        ("--set vgg_path=none.pth", "the network 'a' of the plan: there is no file none.pth: correct vgg_path."),
         ("--section exam", "the data set data needs a datalist.json or a folder 'exam' with volumes."),
         ("--inception none.pth", "none.pth"),
     ],

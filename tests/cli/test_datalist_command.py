@@ -65,6 +65,9 @@ def test_a_decathlon_task_is_downloaded_on_request_only(folder, monkeypatch, cap
         (folder / "data" / "Task02_Heart").mkdir(parents=True)
         images = [{"image": f"./imagesTr/la_{n:03d}.nii.gz"} for n in range(20)]
         (folder / "data" / "Task02_Heart" / "dataset.json").write_text(json.dumps({"training": images}))
+        (folder / "data" / "Task02_Heart" / "imagesTr").mkdir()
+        for item in images:
+            (folder / "data" / "Task02_Heart" / item["image"]).touch()
 
     monkeypatch.setattr("miassr_monai.data.public_data_sets.download_and_extract", download)
     assert main(["datalist", "oasis", "data", "--download", "Task02_Heart"]) == 2

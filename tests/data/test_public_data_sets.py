@@ -104,6 +104,13 @@ def test_acdc_has_the_frames_that_its_descriptions_name(touch):
     assert [item["contrast"] for item in find_subjects("acdc", folder)[0].images] == ["ED", "ES"]
 
 
+def test_acdc_s_own_test_subjects_are_for_the_test_alone(touch):
+    folder, _ = acdc(lambda *names, **content: touch(*(f"training/{name}" for name in names), **content), 1, 1, 12)
+    folder, _ = acdc(lambda *names, **content: touch(*(f"testing/{name}" for name in names), **content), 101, 1, 12)
+    sections = {subject.name: subject.sections for subject in find_subjects("acdc", folder)}
+    assert sections == {"patient001": ANYWHERE, "patient101": ("test",)}
+
+
 def test_acdc_without_a_frame_or_its_number_is_refused(touch):
     folder, (frame, _) = acdc(touch, 1, 1, 12)
     (folder / frame).unlink()
@@ -137,7 +144,7 @@ def test_covid_ct_of_dicom_takes_the_longest_series_of_each_folder(touch):
 def test_decathlon_has_the_images_that_its_description_lists(touch):
     images = [f"./imagesTr/la_{n:03d}.nii.gz" for n in (7, 3)]
     description = {"training": [{"image": i, "label": i.replace("images", "labels")} for i in images], "test": ["x"]}
-    folder = touch("dataset.json", content=json.dumps(description))
+    folder = touch("dataset.json", *images, content=json.dumps(description))
     assert found("decathlon", folder) == [
         ("la_003", "", ANYWHERE, [["imagesTr/la_003.nii.gz"]]),
         ("la_007", "", ANYWHERE, [["imagesTr/la_007.nii.gz"]]),
@@ -162,6 +169,22 @@ def test_a_folder_of_ones_own_that_is_divided_already_is_refused(touch):
     folder = touch("test/a.png", "b.png")
     with pytest.raises(ValueError, match="has a folder 'test' already: give it as dataset_dir"):
         find_subjects("folder", folder)
+
+
+def test_decathlon_without_an_image_that_is_listed_is_refused(touch):
+    folder = touch("dataset.json", content=json.dumps({"training": [{"image": "./imagesTr/la_003.nii.gz"}]}))
+    with pytest.raises(FileNotFoundError, match=r"no .*la_003\.nii\.gz, which dataset\.json lists"):
+        find_subjects("decathlon", folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"numTraining": 3}', '{"training": [1]}', '{"training": [], "modality": 3}', '{"training": 1}'],
+)
+def test_a_description_of_another_data_set_is_no_decathlon(touch, content):
+    folder = touch("dataset.json", content=content)
+    with pytest.raises(FileNotFoundError, match=r"does not hold a task .* it holds dataset\.json"):
+        find_subjects("decathlon", folder)
 
 
 @pytest.mark.parametrize("name", PUBLIC_DATA_SETS)

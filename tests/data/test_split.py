@@ -50,7 +50,9 @@ def test_subjects_are_only_in_sections_that_they_may_be_in():
     sections = names(split_subjects(everyone + subjects(2, "x"), (6, 2, 2)))
     assert sections["training"] == [f"t{index:02d}" for index in range(6)]
     assert sorted(sections["validation"] + sections["test"]) == [f"v{index:02d}" for index in range(4)]
-    with pytest.raises(ValueError, match=r"7 \+ 2 \+ 2 .* of the 10 that there are, 6 are left for training"):
+    with pytest.raises(
+        ValueError, match=r"7 \+ 2 \+ 2 .* of the 10 that there are, 6 are left for training, for which .* mean 6:"
+    ):
         split_subjects(everyone, (7, 2, 2))
 
 
