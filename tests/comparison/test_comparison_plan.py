@@ -2,10 +2,11 @@ import json
 import re
 
 import pytest
+import torch
 
 from miassr_monai.bundle import default_bundle
 from miassr_monai.comparison import Plan, built_in_plans, check_plan, read_plan
-from miassr_monai.comparison.plan import config_files
+from miassr_monai.comparison.plan import config_files, merged
 
 CONFIGS = default_bundle() / "configs"
 SRRESNET = {"_target_": "miassr_monai.networks.SRResNet"}
@@ -118,3 +119,12 @@ def test_a_plan_is_read_from_a_file(tmp_path):
     assert read_plan(path) == read_plan(str(path)) == Plan({}, {"a": {"depth": 2}}, {"slice_step": 2})
     with pytest.raises(FileNotFoundError, match="there is no plan none: give a file, or one of gan, size, trunks"):
         read_plan("none")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["EDSR", "RRDB", "SPAN"])
+def test_networks_of_the_plan_trunks_begin_in_the_image_s_range(name):
+    torch.manual_seed(0)
+    network = merged(*read_plan("trunks").overlays(name)).get_parsed_content("network_def")
+    # Unscaled, RRDB's and SPAN's would be tens of times as large.
+    assert network(torch.rand(1, 1, 16, 16)).abs().mean() < 2

@@ -91,6 +91,8 @@ class SPAN(Trunk):
         expansion: times as many channels within the kernels' factors.
         input_range: what an intensity of 1 is multiplied by. Blocks multiply features with each other, which leaves
             nothing of small ones; the published network sees intensities up to 255.
+        output_scale: factor of the features. Published without one; ``1 / input_range`` lets training from scratch
+            begin with features in the image's range, as those of other trunks.
 
     Raises:
         ValueError: when a size is below 1.
@@ -105,10 +107,12 @@ class SPAN(Trunk):
         depth: int = 6,
         expansion: int = 2,
         input_range: float = 255.0,
+        output_scale: float = 1.0,
     ) -> None:
         super().__init__(spatial_dims, in_channels, width, halo=3 * depth + 2)
         require_positive(depth=depth, expansion=expansion)
         self.input_range = input_range
+        self.output_scale = output_scale
         self.head = ReparameterizedConv(spatial_dims, in_channels, width, expansion)
         self.body = nn.ModuleList(AttentionBlock(spatial_dims, width, expansion) for _ in range(depth))
         self.last = ReparameterizedConv(spatial_dims, width, width, expansion)
@@ -123,4 +127,5 @@ class SPAN(Trunk):
             features, activation = block(features)
             if i == 0:
                 after_first_block = features
-        return self.fusion(torch.cat([first, self.last(features), after_first_block, activation], 1))
+        fused = self.fusion(torch.cat([first, self.last(features), after_first_block, activation], 1))
+        return self.output_scale * fused

@@ -48,7 +48,7 @@ def test_under_autocast_the_kernel_is_made_in_single_precision():
 @torch.no_grad()
 @pytest.mark.parametrize(("spatial_dims", "size"), [(2, (6, 5)), (3, (4, 3, 5))])
 def test_values_are_those_of_the_explicit_evaluation(spatial_dims, size):
-    trunk = small_trunk("SPAN", spatial_dims, 2, depth=3, input_range=5.0).double()
+    trunk = small_trunk("SPAN", spatial_dims, 2, depth=3, input_range=5.0, output_scale=0.25).double()
     weights, x = trunk.state_dict(), torch.rand(2, 2, *size, dtype=torch.float64)
     first = features = branches(5.0 * x, weights, "head.")
     outputs, activations = [], []
@@ -60,7 +60,7 @@ def test_values_are_those_of_the_explicit_evaluation(spatial_dims, size):
         features = (features + hidden) * (hidden.sigmoid() - 0.5)
         outputs.append(features)
     parts = [first, branches(features, weights, "last."), outputs[0], activations[-1]]
-    expected = convolve(torch.cat(parts, 1), weights, "fusion")
+    expected = 0.25 * convolve(torch.cat(parts, 1), weights, "fusion")
     torch.testing.assert_close(trunk(x), expected, rtol=1e-12, atol=1e-12)
 
 
