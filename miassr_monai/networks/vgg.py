@@ -56,6 +56,7 @@ class VGG19Features(nn.Module):
     """Frozen features of ImageNet's VGG19 at one convolution, before its activation (Simonyan & Zisserman, ICLR 2015).
 
     The state dictionary has torchvision's keys, so that torchvision's weights fit; torchvision itself is not needed.
+    VGG16 has the same layers up to ``"conv3_3"``, with the same keys, so that its weights fit for these, too.
 
     Args:
         layer: name of the convolution, ``"conv1_1"`` to ``"conv5_4"``; MIASSR uses ``"conv2_2"``.
@@ -63,6 +64,7 @@ class VGG19Features(nn.Module):
 
     Raises:
         FileNotFoundError: when ``weights_path`` is given and is not there.
+        ValueError: when there is no such layer, or the file holds something else.
         RuntimeError: when there is no path and the download fails.
     """
 
@@ -74,7 +76,13 @@ class VGG19Features(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         weights = load_vgg19_weights(weights_path)
-        self.load_state_dict({key: weights[key] for key in self.state_dict()})
+        try:
+            self.load_state_dict({key: weights[key] for key in self.state_dict()})
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise ValueError(
+                f"{weights_path} does not hold the weights of VGG19 up to {layer} by torchvision's names: give the "
+                f"path of {WEIGHTS_URL}."
+            ) from error
         self.requires_grad_(False)
         self.eval()
 

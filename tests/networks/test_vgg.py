@@ -90,6 +90,13 @@ def test_weights_that_are_not_there_are_reported(tmp_path):
         VGG19Features("conv2_2", tmp_path / "nowhere.pth")
 
 
+@pytest.mark.parametrize("content", [{"net.0.weight": torch.zeros(3)}, {"features.0.weight": torch.zeros(3)}, [1]])
+def test_a_file_of_something_else_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"other\.pth does not hold the weights of VGG19 up to conv1_2"):
+        VGG19Features("conv1_2", tmp_path / "other.pth")
+
+
 def test_unknown_layers_are_refused(weights_path):
     with pytest.raises(ValueError, match="conv2_3"):
         VGG19Features("conv2_3", weights_path)
