@@ -217,8 +217,8 @@ PUBLIC_DATA_SETS = {
     ),
     "folder": PublicDataSet(
         "images of your own",
-        "NIfTI, Analyze and NRRD files, DICOM series, PNG and TIFF pictures in any folder (give the folder that they, or "
-        "the subjects' folders, lie in)",
+        "NIfTI, Analyze and NRRD files, DICOM series, PNG and TIFF pictures in any folder (give the folder that they, "
+        "or the subjects' folders, lie in)",
         find_own,
     ),
 }
