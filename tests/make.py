@@ -16,12 +16,17 @@ SMALL_TRUNKS = {
     "SPAN": {"width": 4, "depth": 2},
     "SRDenseNet": {"width": 4, "depth": 2, "layers": 2, "growth": 3},
     "SRResNet": {"width": 4, "depth": 2},
+    "SpaceToDepth": {"width": 8, "depth": 1},
 }
 
 
 def small_trunk(name="EDSR", spatial_dims=2, in_channels=1, **options):
     """A trunk in evaluation mode whose batch norm, if it has one, has seen images."""
-    trunk = getattr(networks, name)(spatial_dims, in_channels, **{**SMALL_TRUNKS[name], **options})
+    arguments = {**SMALL_TRUNKS[name], **options}
+    if name == "SpaceToDepth":
+        trunk = networks.SpaceToDepth(EDSR(spatial_dims, 2**spatial_dims * in_channels, **arguments))
+    else:
+        trunk = getattr(networks, name)(spatial_dims, in_channels, **arguments)
     for module in trunk.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             torch.nn.init.normal_(module.running_mean, 0.0, 0.1)

@@ -29,11 +29,13 @@ def generator(overlay, path):
 
 @pytest.mark.parametrize("name", SMALL_TRUNKS)
 def test_a_trunk_is_chosen_by_one_line(name, tmp_path):
-    trunk = {"_target_": f"miassr_monai.networks.{name}", **({"scales": []} if name == "MDSR" else {})}
-    network = generator({"trunk": trunk}, tmp_path / "overlay.json")
-    assert (
-        network.trunk.definition() == getattr(networks, name)(**({"scales": []} if name == "MDSR" else {})).definition()
-    )
+    inner = {"_target_": "miassr_monai.networks.EDSR", "in_channels": 4}
+    options = {"MDSR": {"scales": []}, "SpaceToDepth": {"trunk": inner}}.get(name, {})
+    overlay = {"trunk": {"_target_": f"miassr_monai.networks.{name}", **options}}
+    network = generator(overlay, tmp_path / "overlay.json")
+    if name == "SpaceToDepth":
+        options = {"trunk": networks.EDSR(in_channels=4)}
+    assert network.trunk.definition() == getattr(networks, name)(**options).definition()
     assert network.definition()["network"] == "MetaSRGenerator"
 
 

@@ -7,7 +7,7 @@ from miassr_monai.networks.inception import InceptionFeatures
 from miassr_monai.networks.interpolation import Bicubic, Linear
 from miassr_monai.networks.network import Generator, Network, Trunk
 from miassr_monai.networks.sub_pixel_generator import SubPixelGenerator
-from miassr_monai.networks.trunks import EDSR, MDSR, RDN, RRDB, SPAN, ResCNN, SRDenseNet, SRResNet
+from miassr_monai.networks.trunks import EDSR, MDSR, RDN, RRDB, SPAN, ResCNN, SpaceToDepth, SRDenseNet, SRResNet
 from miassr_monai.networks.upscalers import ImplicitUpscale, MetaUpscale, SubPixel
 from miassr_monai.networks.vgg import VGG19Features
 from miassr_monai.networks.volume_generator import VolumeGenerator
@@ -31,6 +31,7 @@ __all__ = [
     "ResCNN",
     "SRDenseNet",
     "SRResNet",
+    "SpaceToDepth",
     "SubPixel",
     "SubPixelGenerator",
     "Trunk",

@@ -32,6 +32,8 @@ class MetaSRGenerator(Generator):
         ValueError: when the trunk is for volumes or for some whole scales, or an option is unknown.
     """
 
+    __constants__ = ("tells_origin",)
+
     def __init__(
         self,
         trunk: Trunk,
@@ -47,6 +49,7 @@ class MetaSRGenerator(Generator):
             raise ValueError("meta-upscale works on slices: give a trunk with spatial_dims=2.")
         if trunk.scales:
             raise ValueError("meta-upscale does all scales alike: give a trunk with scales=().")
+        self.tells_origin = trunk.cell_size > 1
         self.skip = look_up_option(skip, {"bicubic", None})
         self.adds_bicubic = skip == "bicubic"
         self.meta_upscale = MetaUpscale(
@@ -73,7 +76,8 @@ class MetaSRGenerator(Generator):
             raise ValueError(
                 f"this generator needs images of shape (N, {self.in_channels}, h, w), got {list(x.shape)}."
             )
-        image = self.meta_upscale(self.trunk(x), scale, origin)
+        features = self.trunk(x, [origin[0], origin[1]]) if self.tells_origin else self.trunk(x)
+        image = self.meta_upscale(features, scale, origin)
         if self.adds_bicubic:
             image = bicubic_upscale(x, scale, origin) + self.residual_scale * image
         return image

@@ -57,7 +57,7 @@ def noting_arguments(init: Callable[..., None]) -> Callable[..., None]:
 class Trunk(Network):
     """Features of an image at the resolution of the image: ``(N, in_channels, *size)`` to ``(N, out_channels, *size)``.
 
-    Subclasses have a convolution ``head`` that looks at the image first.
+    Subclasses, but for those that leave it to another trunk, have a convolution ``head`` that looks at the image first.
 
     Attributes:
         spatial_dims: 2 for slices, 3 for volumes.
@@ -66,6 +66,8 @@ class Trunk(Network):
         halo: how many pixels around its own a feature depends on.
         batch_norm: whether it normalises over the batch, and a sub-pixel tail is to do so, too.
         scales: whole scales that it has layers of its own for; its ``forward`` then takes one of them after the image.
+        cell_size: pixels along each axis that it takes together; above 1, its ``forward`` takes the ``origin`` of a
+            part of an image after it.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Trunk(Network):
         halo: int,
         batch_norm: bool = False,
         scales: Sequence[int] = (),
+        cell_size: int = 1,
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
@@ -89,6 +92,7 @@ class Trunk(Network):
         self.halo = halo
         self.batch_norm = batch_norm
         self.scales = tuple(scales)
+        self.cell_size = cell_size
 
     def channels_last(self) -> None:
         """Lay the channels of all weights together: convolutions are faster so, in training and inference."""

@@ -32,7 +32,7 @@ class SubPixelGenerator(Generator):
             order, or are not those of the trunk.
     """
 
-    __constants__ = ("tells_trunk",)
+    __constants__ = ("tells_origin", "tells_scale")
 
     def __init__(self, trunk: Trunk, *, scales: Sequence[int] = (2, 3, 4)) -> None:
         if not scales or min(scales) < 2 or list(scales) != sorted({int(scale) for scale in scales}):
@@ -44,7 +44,7 @@ class SubPixelGenerator(Generator):
         if trunk.scales and trunk.scales != tuple(scales):
             raise ValueError(f"the trunk is made for the scales {trunk.scales}, not {tuple(scales)}: give it the same.")
         self.scales = [int(scale) for scale in scales]
-        self.tells_trunk = bool(trunk.scales)
+        self.tells_scale, self.tells_origin = bool(trunk.scales), trunk.cell_size > 1
         self.tails = nn.ModuleList(
             SubPixel(trunk.out_channels, trunk.in_channels, scale, batch_norm=trunk.batch_norm) for scale in self.scales
         ).to(memory_format=torch.channels_last)
@@ -69,7 +69,12 @@ class SubPixelGenerator(Generator):
             )
         row_scale, column_scale = axis_scales(scale)
         whole = self.next_scale(max(row_scale, column_scale))
-        features = self.trunk(x, whole) if self.tells_trunk else self.trunk(x)
+        if self.tells_scale:
+            features = self.trunk(x, whole)
+        elif self.tells_origin:
+            features = self.trunk(x, [origin[0], origin[1]])
+        else:
+            features = self.trunk(x)
         fine = x
         for i, tail in enumerate(self.tails):
             if self.scales[i] == whole:

@@ -112,7 +112,7 @@ class VolumeGenerator(Generator):
             raise ValueError(
                 f"this generator needs volumes of shape (N, {self.in_channels}, h, w, d), got {list(x.shape)}."
             )
-        found = self.trunk(x)
+        found = self.trunk(x, list(origin)) if self.trunk.cell_size > 1 else self.trunk(x)
         volume = self.upscale(self.features(found), scale, origin, samples, whole_size)
         if not self.adds_tricubic:
             return volume

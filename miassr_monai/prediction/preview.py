@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from monai.data import MetaTensor
+from nibabel.orientations import aff2axcodes
 
 from miassr_monai.files import whole_file
 from miassr_monai.resampling import bicubic_upscale
@@ -46,10 +47,15 @@ def draw_preview(coarse: MetaTensor, fine: MetaTensor, report: dict[str, Any], p
     in_plane = tuple(s for a, s in enumerate(scales) if a != axis)
     # Of the model "bicubic" there are two panels, too.
     images = {"input": before, "bicubic": bicubic_upscale(before, in_plane)} | {report["model"]["name"]: after}
-    if not report["input"]["spacing_known"]:
+    if report["input"]["spacing_known"]:
+        # What is upright in RAS is so in the LPS of DICOM, too.
+        points = [code for a, code in enumerate(aff2axcodes(coarse.affine.numpy())) if a != axis]
+        flipped = [a + 1 for a, code in enumerate(points) if code in ("L", "P", "I")]
+        images = {title: image.flip(flipped) for title, image in images.items()}
+    else:
         # Pictures have their rows first, from above.
         images = {title: image.flip(1).mT for title, image in images.items()}
-        before = images["input"]
+    before = images["input"]
     channels = [number for number in range(len(before)) if number not in report["missing_channels"]][:MOST_CHANNELS]
     panels = [(title, number, image[number]) for number in channels for title, image in images.items()]
     steps = [step for a, step in enumerate(report["input"]["spacing"]) if a != axis]

@@ -51,6 +51,18 @@ def test_the_middle_slice_is_drawn_before_and_after(tmp_path, make_network, draw
         assert axes.get_aspect() == pytest.approx(columns / rows)
 
 
+@pytest.mark.parametrize(("axis", "directions"), [(2, [-1, -1, 1]), (1, [1, 1, -1]), (0, [-1, 1, -1])])
+def test_an_image_is_upright_whichever_way_its_axes_point(tmp_path, drawn, axis, directions):
+    values = torch.rand(1, 7, 6, 5, generator=torch.Generator().manual_seed(0))
+    affine = torch.diag(torch.tensor([*map(float, directions), 1.0]))
+    coarse, predictor = MetaTensor(values, affine=affine), Predictor("linear", slice_axis=axis, device="cpu")
+    fine = predictor(coarse, scale=2)
+    draw_preview(coarse, fine, predictor.report, tmp_path / "p.png")
+    middle = values[0].flip([a for a, step in enumerate(directions) if step < 0 and a != axis])
+    middle = middle.select(axis, values.size(axis + 1) // 2)
+    np.testing.assert_array_equal(np.asarray(drawn[0].images[0].get_array()).T, middle.numpy())
+
+
 @pytest.mark.parametrize("size, share, lines", [((100, 4), 0.3, 3), ((60, 50), 0.75, 1), ((4, 100), 0.06, 1)])
 def test_the_picture_is_as_large_as_what_it_shows(tmp_path, drawn, size, share, lines):
     # Below the window nearly everywhere, which is drawn black.
