@@ -29,7 +29,6 @@ PATCH, BATCH, SIZE = 64, 4, 512
 TRUNKS: dict[str, Callable[[], Trunk]] = {
     "EDSR, 32 x 6": lambda: EDSR(width=32, depth=6),
     "space to depth, 32 x 6": lambda: SpaceToDepth(EDSR(2, 4, width=32, depth=6)),
-    "space to depth, 48 x 6": lambda: SpaceToDepth(EDSR(2, 4, width=48, depth=6)),
     "EDSR, 16 x 6": lambda: EDSR(width=16, depth=6),
 }
 Pair = tuple[torch.Tensor, torch.Tensor]
