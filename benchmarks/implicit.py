@@ -7,19 +7,19 @@ sees the whole volume for each, the features are interpolated at the slice's vox
 resolution. The package's network runs the encoder once and makes the whole volume. Both have the published sizes, the
 same weights and global coordinates; their results are compared.
 
-Times are processor time, so that a machine that does other things, too, gives the same. The package's decoder makes all
-of the volume; direct evaluation is timed on a few slices, half of them before that and half after, and told for all.
-The encoder is timed on a cube of at most ``--encoder-size`` LR voxels along each axis, and told for as many voxels as
-the volume has. All of these are linear: a slice costs what the next one does, and an encoder of convolutions the same
-for each voxel. Features are random: the decoder's time does not depend on them. Peak memory is that of a fresh process
-beyond what it had before; ``--memory-size`` is the HR cube of the encoders', which is measured and not told.
+Times are processor time, so that a machine that does other things, too, gives the same, and are told for the whole cube
+by its number of voxels: the package's decoder makes a slab of it, ``--slab`` LR voxels thick; direct evaluation makes a
+few slices of the same slab, half of them before and half after that; the encoder sees a cube of at most
+``--encoder-size`` LR voxels along each axis. A slice costs what the next one does, and an encoder of convolutions the
+same for each voxel. Features are random: the decoder's time does not depend on them. Peak memory is that of a fresh
+process beyond what it had before, on a whole cube of ``--memory-size`` HR voxels.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from timing import own_peak_mib, peak_mib_in_a_process, write_json
 
+from miassr_monai.geometry import upscaled_size
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.networks import EDSR, RDN, ResCNN, Trunk, VolumeGenerator
 
@@ -38,10 +39,12 @@ ENCODERS: dict[str, Callable[[], Trunk]] = {
 WAYS = ("direct", "package")
 
 
-def sample_slice(network: VolumeGenerator, features: torch.Tensor, fine: int, index: int) -> torch.Tensor:
-    """An HR slice ``(fine, fine)`` of a cube, across the first axis, all layers at high resolution."""
-    axis = (2 * torch.arange(fine) + 1) / fine - 1
-    grid = torch.stack(torch.meshgrid(axis[index : index + 1], axis, axis, indexing="ij"), -1)
+def sample_slice(network: VolumeGenerator, features: torch.Tensor, scale: float, index: int) -> torch.Tensor:
+    """An HR slice of a volume, across the first axis, all layers at high resolution."""
+    first, *others = (
+        (2 * torch.arange(n) + 1) / n - 1 for n in (upscaled_size(size, scale) for size in features.shape[2:])
+    )
+    grid = torch.stack(torch.meshgrid(first[index : index + 1], *others, indexing="ij"), -1)
     sampled = F.grid_sample(features, grid.flip(-1).unsqueeze(0), align_corners=False)
     v = torch.cat([sampled.flatten(2)[0].t(), grid.flatten(0, 2)], 1)
     h = v
@@ -50,7 +53,7 @@ def sample_slice(network: VolumeGenerator, features: torch.Tensor, fine: int, in
     h = v + h
     for layer in network.upscale.second[:-1]:
         h = torch.relu(layer(h))
-    return torch.relu(network.upscale.second[-1](h)).view(fine, fine)
+    return torch.relu(network.upscale.second[-1](h)).view(grid.shape[1:3])
 
 
 def encode(network: VolumeGenerator, image: torch.Tensor) -> torch.Tensor:
@@ -81,23 +84,24 @@ def time_encoder(encoder: str, size: int) -> float:
     return 1e6 * min(seconds(lambda: encode(network, image)) for _ in range(2)) / size**3
 
 
-def time_decoders(size: int, scale: float, slices: int) -> dict[str, float]:
-    """Microseconds of both decoders for each HR voxel of a cube, and how much their results differ."""
-    network, fine = make("ResCNN"), int(size * scale)
-    features = torch.randn(1, 128, size, size, size)
+def time_decoders(size: int, scale: float, slices: int, slab: int) -> dict[str, float]:
+    """Microseconds of both decoders for each HR voxel of a slab, and how much their results differ."""
+    network = make("ResCNN")
+    features = torch.randn(1, 128, min(slab, size), size, size)
+    fine = upscaled_size(features.size(2), scale)
     network.upscale(features[..., :8, :8, :8], scale)
     chosen = [(2 * number + 1) * fine // (2 * slices) for number in range(slices)]
     direct: list[torch.Tensor] = []
     ours: list[torch.Tensor] = []
     halves = chosen[: slices // 2], chosen[slices // 2 :]
-    sample_slice(network, features, fine, 0)
-    first = seconds(lambda: direct.extend(sample_slice(network, features, fine, i) for i in halves[0]))
+    sample_slice(network, features, scale, 0)
+    first = seconds(lambda: direct.extend(sample_slice(network, features, scale, i) for i in halves[0]))
     whole = seconds(lambda: ours.append(network.upscale(features, scale)))
-    second = seconds(lambda: direct.extend(sample_slice(network, features, fine, i) for i in halves[1]))
+    second = seconds(lambda: direct.extend(sample_slice(network, features, scale, i) for i in halves[1]))
     differences = [(ours[0][0, 0, i] - one).abs().max().item() for i, one in zip(chosen, direct, strict=True)]
     return {
-        "direct": 1e6 * (first + second) / slices / fine**2,
-        "package": 1e6 * whole / fine**3,
+        "direct": 1e6 * (first + second) / slices / direct[0].numel(),
+        "package": 1e6 * whole / ours[0].numel(),
         "difference": max(differences),
     }
 
@@ -105,35 +109,34 @@ def time_decoders(size: int, scale: float, slices: int) -> dict[str, float]:
 def peak(encoder: str, size: int, scale: float, way: str) -> float:
     """Peak memory, in MiB, of one way beyond its network and input; without an ``encoder`` that of the decoder alone,
     beyond the features."""
-    fine = int(size * scale)
     network = make(encoder if encoder in ENCODERS else "ResCNN")
     image = torch.rand(1, 1, size, size, size)
     network(image[..., :12, :12, :12], scale)
     if encoder in ENCODERS:
         whole = SuperResolutionInferer()
-        direct = lambda: sample_slice(network, encode(network, image), fine, 0)  # noqa: E731
+        direct = lambda: sample_slice(network, encode(network, image), scale, 0)  # noqa: E731
         return own_peak_mib(direct if way == "direct" else lambda: whole(image, network, scale=scale))
     features = torch.randn(1, 128, size, size, size)
-    one = lambda: sample_slice(network, features, fine, 0)  # noqa: E731
+    one = lambda: sample_slice(network, features, scale, 0)  # noqa: E731
     return own_peak_mib(one if way == "direct" else lambda: network.upscale(features, scale))
 
 
-def compare(encoders: Sequence[str], sizes: Sequence[int], scale: float, slices: int, largest: int) -> list[dict]:
+def compare(args: argparse.Namespace) -> list[dict]:
     """Seconds of every encoder with both decoders on HR cubes, and of the decoders alone."""
     rows = []
-    for fine in sizes:
-        size = round(fine / scale)
-        decoders = time_decoders(size, scale, slices)
+    for fine in args.sizes:
+        size = round(fine / args.scale)
+        decoders = time_decoders(size, args.scale, args.slices, args.slab)
         direct, package = (1e-6 * decoders[way] * fine**3 for way in WAYS)
         times = {"direct": direct, "package": package, "times": direct / package}
         rows.append({"encoder": "none", "size": fine, "encode": 0.0, **times, "difference": decoders["difference"]})
-        for encoder in encoders:
-            once = 1e-6 * time_encoder(encoder, min(size, largest)) * size**3
+        print_row(rows[-1])
+        for encoder in args.encoders:
+            once = 1e-6 * time_encoder(encoder, min(size, args.encoder_size)) * size**3
             times = {"direct": once * fine + direct, "package": once + package}
             row = {"encoder": encoder, "size": fine, "encode": once, **times}
             rows.append({**row, "times": times["direct"] / times["package"], "difference": decoders["difference"]})
             print_row(rows[-1])
-        print_row(rows[-len(encoders) - 1])
     return rows
 
 
@@ -150,8 +153,11 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=2.0)
     parser.add_argument("--encoders", nargs="+", default=list(ENCODERS), choices=ENCODERS)
     parser.add_argument("--slices", type=int, default=4, help="that direct evaluation is timed on, an even number")
-    parser.add_argument("--encoder-size", type=int, default=48, help="LR voxels along each axis, at most")
-    parser.add_argument("--memory-size", type=int, default=96, help="HR voxels along each axis, of encoders")
+    parser.add_argument(
+        "--slab", type=int, default=24, help="LR voxels that decoders see, at most"
+    )
+    parser.add_argument("--encoder-size", type=int, default=36, help="LR voxels along each axis, at most")
+    parser.add_argument("--memory-size", type=int, default=96, help="HR voxels along each axis")
     parser.add_argument("--json", default="implicit.json")
     parser.add_argument("--peak", nargs=3, metavar=("ENCODER", "SIZE", "WAY"), help="print one peak of memory and stop")
     args = parser.parse_args()
@@ -160,15 +166,14 @@ def main() -> None:
         print(peak(args.peak[0], int(args.peak[1]), args.scale, args.peak[2]))
         return
     print("seconds   HR      encode      direct     package       times  difference")
-    rows = compare(args.encoders, args.sizes, args.scale, args.slices, args.encoder_size)
+    rows = compare(args)
     print("MiB       HR      direct     package")
     memory = []
-    cases = [("none", fine) for fine in args.sizes] + [(encoder, args.memory_size) for encoder in args.encoders]
-    for encoder, fine in cases:
-        options = ("--scale", str(args.scale), "--peak", encoder, str(round(fine / args.scale)))
+    for encoder in ("none", *args.encoders):
+        options = ("--scale", str(args.scale), "--peak", encoder, str(round(args.memory_size / args.scale)))
         peaks = {way: peak_mib_in_a_process(__file__, *options, way) for way in WAYS}
-        memory.append({"encoder": encoder, "size": fine, **peaks})
-        print(f"{encoder:<10}{fine:>5}" + "".join(f"{peaks[way]:>12.0f}" for way in WAYS), flush=True)
+        memory.append({"encoder": encoder, "size": args.memory_size, **peaks})
+        print(f"{encoder:<10}{args.memory_size:>5}" + "".join(f"{peaks[way]:>12.0f}" for way in WAYS), flush=True)
     write_json(args.json, {"scale": args.scale, "seconds": rows, "mib": memory})
 
 
