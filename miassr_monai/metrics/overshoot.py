@@ -32,16 +32,17 @@ def overshoot(coarse: torch.Tensor, fine: torch.Tensor, factors: Sequence[float]
         ``share``, the part of the voxels that are out of the range by more than 0.02, and ``largest``, the largest
         excess.
     """
-    # A single slice looks like an image whose channels lie together, which is not pooled.
-    coarse = coarse.contiguous()
-    high = max_pool3d(coarse, 3, stride=1, padding=1)
-    low = -max_pool3d(-coarse, 3, stride=1, padding=1)
     beyond, largest = 0, 0.0
     # The rows of the input that those of the output lie in; a few at a time, since the output may be large.
     rows = nearest_upscale(torch.arange(coarse.size(1)).view(-1, 1, 1), (factors[0], 1, 1)).flatten()
-    for channel, *limits in zip(fine, low, high, strict=True):
-        for part, places in zip(channel.split(ROWS), rows.split(ROWS), strict=True):
-            lowest, highest = (nearest_upscale(limit[places], (1, *factors[1:])) for limit in limits)
+    for small, large in zip(coarse, fine, strict=True):
+        for part, places in zip(large.split(ROWS), rows.split(ROWS), strict=True):
+            # With the neighbours of the first and of the last row.
+            start = max(0, int(places[0]) - 1)
+            # A single slice looks like an image whose channels lie together, which is not pooled.
+            near = small[start : int(places[-1]) + 2].unsqueeze(0).contiguous()
+            limits = (-max_pool3d(-near, 3, stride=1, padding=1), max_pool3d(near, 3, stride=1, padding=1))
+            lowest, highest = (nearest_upscale(limit[0, places - start], (1, *factors[1:])) for limit in limits)
             excess = torch.maximum(lowest.sub_(part), highest.neg_().add_(part))
             beyond += int((excess > VISIBLE).sum())
             largest = max(largest, excess.max().item())

@@ -328,12 +328,15 @@ class Predictor:
             if self.degradation.kind == "sparse_view_ct" and max(plan.factors) == 1:
                 parameters = self.degradation.parameters
                 measured["projections_error"] = projections_error(unit, fine, plan.slice_axis, parameters)
-            measured["overshoot"] = overshoot(unit[there], fine[there], plan.factors)
+            # A list of channels would copy them.
+            kept = there if missing else slice(None)
+            measured["overshoot"] = overshoot(unit[kept], fine[kept], plan.factors)
         for channel, (low, high) in zip(fine, ranges, strict=True):
             channel.mul_(high - low).add_(low)
         # What a network makes up where it has not seen anything is no image of the patient.
         fine[list(missing)] = 0
-        if not torch.isfinite(fine).all():
+        # Neither isfinite, which copies what it looks at, nor a sum, which may overflow.
+        if not torch.stack(fine.aminmax()).isfinite().all():
             raise ValueError(
                 f"the result is not finite: intensities of {volume.min().item():.3g} to {volume.max().item():.3g} are "
                 "too far apart for the network: clip them, or give a window."
