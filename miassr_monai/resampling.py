@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from miassr_monai.exporting import exporting
 from miassr_monai.geometry import (
     Scale,
     axis_scales,
@@ -42,7 +43,7 @@ def sample_positions(
     [0, 1) (float64)."""
     index = torch.arange(first, first + out_size, dtype=torch.int64)
     doubled = (2 * index + 1) * step_numerator - step_denominator
-    whole = torch.div(doubled, 2 * step_denominator, rounding_mode="floor")
+    whole = doubled // (2 * step_denominator)
     fraction = (doubled - whole * 2 * step_denominator).to(torch.float64) / (2 * step_denominator)
     return whole, fraction
 
@@ -86,7 +87,9 @@ def linear_matrix(
 def along_axis(matrix: torch.Tensor, image: torch.Tensor, axis: int) -> torch.Tensor:
     """Product of a matrix ``(new size, size)`` and one axis of an image."""
     if axis == image.dim() - 1:
-        return image @ matrix.t()
+        transposed = matrix.t()
+        # Of slices one product each: as fast as one of all, which torch.export cannot do where sizes vary.
+        return image @ (transposed.expand(image.size(0), -1, -1) if axis == 2 else transposed)
     return (matrix @ image.flatten(axis + 1)).unflatten(-1, image.shape[axis + 1 :])
 
 
@@ -105,7 +108,8 @@ def apply_matrices(
     leading = image.dim() - len(matrices)
     stack = image.unsqueeze(0).flatten(0, leading)
     done: list[torch.Tensor] = []
-    for part in stack.split(max(1, chunk_elements // max(1, stack[:1].numel()))):
+    many = max(1, chunk_elements // max(1, stack[:1].numel()))
+    for part in [stack] if exporting() else list(stack.split(many)):
         # In float64, which autocast leaves alone: interpolation weights want more digits than half precision has.
         part = part.to(torch.float64)
         for index, matrix in enumerate(matrices):

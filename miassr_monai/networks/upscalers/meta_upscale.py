@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from monai.utils import look_up_option
 from torch import nn
 
+from miassr_monai.exporting import exporting
 from miassr_monai.geometry import axis_scales, nearest_fraction, upscaled_range
 
 __all__ = ["MetaUpscale"]
@@ -35,7 +36,7 @@ def project(
     """
     first, end = upscaled_range(size, p, q, origin)
     doubled = (2 * torch.arange(first, end, device=device) + doubled_offset) * q
-    k = torch.div(doubled, 2 * p, rounding_mode="floor")
+    k = doubled // (2 * p)
     return k - origin, (doubled - 2 * p * k).to(torch.float64) / (2 * p)
 
 
@@ -48,14 +49,17 @@ def tabulate(
         Phases ``(size, c)`` (float64), where an LR pixel makes at most ``c`` outputs and has phase 0 for those that it
         does not make; and the place of each output in the flattened table.
     """
-    k, r = project(size, origin, p, q, doubled_offset, device)
     count = -(-p // q)
-    index = torch.arange(k.size(0), device=device)
-    # Outputs are in order, so the first of an LR pixel is the first that is not before it.
-    rank = index - torch.searchsorted(k, k)
-    place = k * count + rank
-    phases = torch.zeros(size * count, dtype=torch.float64, device=device)
-    return phases.index_copy(0, place, r).view(size, count), place
+    pixels = torch.arange(origin, origin + size, device=device).unsqueeze(1)
+    # The first output of LR pixel k is the smallest i with (2 i + doubled_offset) q >= 2 p k.
+    begin = -((doubled_offset * q - 2 * p * pixels) // (2 * q))
+    outputs = begin + torch.arange(count, device=device)
+    doubled = (2 * outputs + doubled_offset) * q - 2 * p * pixels
+    phases = torch.where(doubled < 2 * p, doubled, 0).to(torch.float64) / (2 * p)
+    k, _ = project(size, origin, p, q, doubled_offset, device)
+    first, end = upscaled_range(size, p, q, origin)
+    place = k * count + torch.arange(first, end, device=device) - begin.flatten().index_select(0, k)
+    return phases, place
 
 
 cached_tabulate = lru_cache(maxsize=128)(tabulate)
@@ -94,13 +98,15 @@ class MetaUpscale(nn.Module):
         anisotropic: let rows and columns have different scales: the weight network sees ``1 / s`` of both.
     """
 
-    __constants__ = ("chunk_elements", "element_cost", "folded_share")
+    __constants__ = ("chunk_elements", "element_cost", "exported_size", "folded_share")
     # Elements of the hidden layer that are evaluated together: enough to amortise a call, few enough for the cache.
     chunk_elements = 1 << 21
     # Work on one element of the hidden layer, in multiplications of a matrix product.
     element_cost = 16
     # Roughly what folding leaves of the hidden layer.
     folded_share = 0.5
+    # Rows and columns of an image for which the cheaper way is exported, since those that it will get are not known.
+    exported_size = 256
 
     def __init__(
         self,
@@ -151,6 +157,8 @@ class MetaUpscale(nn.Module):
 
     def phases_are_cheaper(self, n: int, h: int, w: int, rows: tuple[int, int], columns: tuple[int, int]) -> bool:
         """Compare the multiplications of the two ways for ``n`` images of ``h`` x ``w`` LR pixels."""
+        if exporting():
+            n, h, w = 1, self.exported_size, self.exported_size
         (row_p, row_q), (column_p, column_q) = rows, columns
         hidden = self.folded_share * self.hidden.out_features
         # In floating point: TorchScript's integers would overflow.
@@ -173,7 +181,7 @@ class MetaUpscale(nn.Module):
 
         A hidden unit that is positive at every phase acts linearly, so all of these together are three units: 1,
         ``r_i`` and ``r_j``. A unit that is negative at every phase adds nothing. Which are which is only looked up on
-        the CPU: a GPU would have to wait for the answer.
+        the CPU: a GPU would have to wait for the answer, and torch.export would have to know it.
 
         Returns:
             Units ``(3, K)`` as in :meth:`units`; and the kernel layer ``(K, out_channels * in_channels * 9)``, without
@@ -181,7 +189,7 @@ class MetaUpscale(nn.Module):
         """
         units, layer = self.units(rows, columns), self.kernel.weight.t()
         identity = torch.eye(3, dtype=units.dtype, device=units.device)
-        if units.device.type != "cpu":
+        if units.device.type != "cpu" or exporting():
             return torch.cat([units, identity[:, :1]], 1), torch.cat([layer, self.kernel.bias.unsqueeze(0)])
         bounds = units.detach()
         slopes = bounds[1:]
@@ -230,13 +238,18 @@ class MetaUpscale(nn.Module):
         kernels = kernels.permute(2, 0, 1, 3, 4, 5).reshape(-1, self.in_channels, row_q + 2, column_q + 2)
         # Blocks begin at multiples of q in the whole image.
         top, left = origin[0] % row_q, origin[1] % column_q
-        below, right = -(-(top + h) // row_q), -(-(left + w) // column_q)
+        below, right = (top + h + row_q - 1) // row_q, (left + w + column_q - 1) // column_q
         padded = F.pad(features, [1 + left, right * column_q + 1 - w - left, 1 + top, below * row_q + 1 - h - top])
         blocks = F.conv2d(padded, kernels.to(features.dtype), stride=[row_q, column_q])
         blocks = blocks.view(n, self.out_channels, row_p, column_p, below, right).permute(0, 1, 4, 2, 5, 3)
         image = blocks.reshape(n, self.out_channels, below * row_p, right * column_p)
         first_row, end_row = upscaled_range(h, row_p, row_q, top)
         first_column, end_column = upscaled_range(w, column_p, column_q, left)
+        if exporting():
+            # A slice that ends where this one image does would be taken for none at all.
+            kept_rows = torch.arange(first_row, end_row, device=image.device)
+            kept_columns = torch.arange(first_column, end_column, device=image.device)
+            return image.index_select(2, kept_rows).index_select(3, kept_columns)
         return image[:, :, first_row:end_row, first_column:end_column]
 
     def split_by_input(self, kernels: torch.Tensor, axis: int, fraction: tuple[int, int]) -> list[torch.Tensor]:
@@ -272,12 +285,14 @@ class MetaUpscale(nn.Module):
         a, b = row_phases.size(1), column_phases.size(1)
         chunk = max(1, self.chunk_elements // (w * a * b * k))
         bands: list[torch.Tensor] = []
-        parts = spread.split(chunk, 1)
+        # How many there are is not known where sizes vary.
+        parts = [spread] if exporting() else list(spread.split(chunk, 1))
+        row_bands = [row_part] if exporting() else list(row_part.split(chunk))
         # Memory that is new for each chunk would cost more than what is done in it.
         workspace = row_part.new_empty([min(chunk, h), w, a, b, k])
-        for i, row_band in enumerate(row_part.split(chunk)):
+        for i, row_band in enumerate(row_bands):
             row_band = row_band.unsqueeze(1).unsqueeze(3)
-            if torch.is_grad_enabled():
+            if torch.is_grad_enabled() or exporting():
                 hidden = row_band + column_part
             else:
                 hidden = torch.add(row_band, column_part, out=workspace.narrow(0, 0, row_band.size(0)))
