@@ -153,9 +153,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=2.0)
     parser.add_argument("--encoders", nargs="+", default=list(ENCODERS), choices=ENCODERS)
     parser.add_argument("--slices", type=int, default=4, help="that direct evaluation is timed on, an even number")
-    parser.add_argument(
-        "--slab", type=int, default=24, help="LR voxels that decoders see, at most"
-    )
+    parser.add_argument("--slab", type=int, default=24, help="LR voxels that decoders see, at most")
     parser.add_argument("--encoder-size", type=int, default=36, help="LR voxels along each axis, at most")
     parser.add_argument("--memory-size", type=int, default=96, help="HR voxels along each axis")
     parser.add_argument("--json", default="implicit.json")
