@@ -33,10 +33,10 @@ class VolumeGenerator(Generator):
         coordinates: ``"relative"``, or ``"global"`` as published, see :class:`ImplicitUpscale`.
         anisotropic: let the axes have different scales.
         skip: ``None`` for the published form; ``"tricubic"`` to add a tenth of the output to tricubic
-            interpolation of the input as a convolution of the trunk's features has restored it at low resolution. A
-            new network begins as tricubic interpolation. What is linear in the features trains the trunk from the
-            first step on, as the fully connected layers alone hardly do at first. Adam moves all weights
-            of their last layer together, which is too much at once for the whole of their output.
+            interpolation of the input, to which a tenth of a convolution of the trunk's features is added at low
+            resolution. A new network begins as tricubic interpolation. What is linear in the features trains the trunk
+            from the first step on, as the fully connected layers alone hardly do at first. Adam moves all weights of
+            a layer together, which is too much at once for the whole of their output.
 
     Raises:
         ValueError: when the trunk is for slices or for some whole scales, or an option is unknown.
@@ -116,7 +116,7 @@ class VolumeGenerator(Generator):
         volume = self.upscale(self.features(found), scale, origin, samples, whole_size)
         if not self.adds_tricubic:
             return volume
-        smooth = tricubic_upscale(x + self.restore(found), scale, origin)
+        smooth = tricubic_upscale(x + self.residual_scale * self.restore(found), scale, origin)
         if samples is not None:
             smooth = smooth.flatten(2).gather(2, samples.unsqueeze(1).expand(-1, x.size(1), -1))
         return smooth + self.residual_scale * volume
