@@ -34,7 +34,7 @@ def watch(command: Sequence[str], results: Path) -> list[tuple[int, float, int, 
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while process.poll() is None:
         try:
-            memory, peak = (status(process.pid, field) for field in ("VmRSS", "VmHWM"))
+            memory, peak = [status(process.pid, field) for field in ("VmRSS", "VmHWM")]
             opened = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
             seen.append((len(list(results.glob("*.nii.gz"))), memory, opened, peak))
         # It ended while it was looked at.

@@ -2,8 +2,10 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from monai.utils import path_to_sqlite_uri
 
 CONFIGS = Path(__file__).parents[1] / "bundle/configs"
 # One step of each stage with a penalty; patches are whole images, so that no process draws where they lie.
@@ -50,14 +53,14 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def processes(run_id, files, count=2, **overrides):
+def processes(run_id, files, count=2, mlflow=NO_MLFLOW["MLFLOW_TRACKING_URI"], **overrides):
     """Run a workflow in several processes, as on several GPUs."""
     arguments = [item for key, value in overrides.items() for item in (f"--{key}", str(value))]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
     names = json.dumps([str(CONFIGS / file) for file in files])
     return subprocess.run(
         [*launch, "-m", "monai.bundle", "run", run_id, "--config_file", names, *arguments],
-        env={**os.environ, **NO_MLFLOW, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "MLFLOW_TRACKING_URI": mlflow, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
@@ -71,11 +74,19 @@ def logged(folder):
 
 def test_two_processes_train_as_one_does_with_the_whole_batch(data, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NO_MLFLOW["MLFLOW_TRACKING_URI"])
+    runs = tmp_path / "mlruns.db"
     done = processes(
-        "training", ["train.json", "multi_gpu_train.json"], dataset_dir=data, output_dir=tmp_path / "two", **TINY
+        "training",
+        ["train.json", "multi_gpu_train.json"],
+        mlflow=path_to_sqlite_uri(runs),
+        dataset_dir=data,
+        output_dir=tmp_path / "two",
+        **TINY,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("The weights are in") == 1
+    with closing(sqlite3.connect(runs)) as database:
+        assert database.execute("SELECT status FROM runs").fetchall() == [("FINISHED",)]
 
     workflow = ConfigWorkflow(
         str(CONFIGS / "train.json"),
