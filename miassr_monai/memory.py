@@ -88,7 +88,8 @@ class PeakMemory:
 
             self.size = torch.cuda.max_memory_allocated(self.device) - self.before
         else:
-            self.size = resident("VmHWM") - self.before
+            # Linux counts in batches, and may tell of less than before by a page or two.
+            self.size = max(0, resident("VmHWM") - self.before)
 
 
 def resident(field: str) -> int:
