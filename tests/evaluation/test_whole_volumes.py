@@ -12,6 +12,7 @@ from miassr_monai.evaluation.whole_volumes import (
     volume_loader,
     volume_methods,
 )
+from miassr_monai.metrics import foreground_mask
 from miassr_monai.networks import EDSR, VolumeGenerator
 from miassr_monai.resampling import tricubic_upscale
 
@@ -58,6 +59,9 @@ def test_the_measures_are_those_of_numpy_and_scikit_image():
     truth[:, :, :, :3] = 0.0
     scores = score_volume(fine, truth, coarse, (1.0, 1.0, 3.0))
     assert scores["psnr"] == pytest.approx(-10 * np.log10(np.mean((fine - truth).numpy() ** 2)), abs=1e-4)
+    shown = foreground_mask(truth.movedim(-1, 0)).movedim(0, -1)
+    expected = -10 * np.log10(np.mean((fine - truth)[shown].numpy() ** 2))
+    assert scores["psnr_foreground"] == pytest.approx(expected, abs=1e-4) and abs(scores["psnr"] - expected) > 1
     for axis, plane in enumerate(("sagittal", "coronal", "axial")):
         pairs = zip(*(v[0].double().movedim(axis, 0).numpy() for v in (fine, truth)), strict=True)
         options = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
