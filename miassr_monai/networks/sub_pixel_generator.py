@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from monai.utils import look_up_option
 from torch import nn
 
 from miassr_monai.geometry import axis_scales
 from miassr_monai.networks.network import Generator, Trunk
 from miassr_monai.networks.upscalers.sub_pixel import SubPixel
-from miassr_monai.resampling import bicubic_rescale
+from miassr_monai.resampling import bicubic_rescale, bicubic_upscale
 
 __all__ = ["SubPixelGenerator"]
 
@@ -26,15 +27,17 @@ class SubPixelGenerator(Generator):
         trunk: features of slices.
         scales: whole scales of at least 2, in ascending order. A trunk with layers of its own for some scales, such as
             :class:`MDSR`, needs the same.
+        skip: ``None`` for the published form; ``"bicubic"`` to add what the tails make to bicubic interpolation of the
+            input, near which a training then starts.
 
     Raises:
         ValueError: when the trunk is for volumes, ``scales`` are none or not whole numbers of at least 2 in ascending
-            order, or are not those of the trunk.
+            order, or are not those of the trunk, or ``skip`` is unknown.
     """
 
     __constants__ = ("tells_origin", "tells_scale")
 
-    def __init__(self, trunk: Trunk, *, scales: Sequence[int] = (2, 3, 4)) -> None:
+    def __init__(self, trunk: Trunk, *, scales: Sequence[int] = (2, 3, 4), skip: str | None = None) -> None:
         if not scales or min(scales) < 2 or list(scales) != sorted({int(scale) for scale in scales}):
             raise ValueError(f"scales must be whole numbers of at least 2 in ascending order, got {scales}.")
         # The trunk's, three convolutions of a tail, none of them wider than at LR, and bicubic interpolation.
@@ -43,6 +46,7 @@ class SubPixelGenerator(Generator):
             raise ValueError("sub-pixel convolution works on slices: give a trunk with spatial_dims=2.")
         if trunk.scales and trunk.scales != tuple(scales):
             raise ValueError(f"the trunk is made for the scales {trunk.scales}, not {tuple(scales)}: give it the same.")
+        self.adds_bicubic = look_up_option(skip, {"bicubic", None}) == "bicubic"
         self.scales = [int(scale) for scale in scales]
         self.tells_scale, self.tells_origin = bool(trunk.scales), trunk.cell_size > 1
         self.tails = nn.ModuleList(
@@ -79,6 +83,8 @@ class SubPixelGenerator(Generator):
         for i, tail in enumerate(self.tails):
             if self.scales[i] == whole:
                 fine = tail(features)
+        if self.adds_bicubic:
+            fine = fine + bicubic_upscale(x, float(whole))
         return bicubic_rescale(fine, whole, (row_scale, column_scale), origin)
 
     def next_scale(self, scale: float) -> int:

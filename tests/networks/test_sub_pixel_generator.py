@@ -13,8 +13,8 @@ def seed():
     torch.manual_seed(0)
 
 
-def small(scales=(2, 3, 4), **options):
-    return SubPixelGenerator(small_trunk(**options), scales=scales).double()
+def small(scales=(2, 3, 4), skip=None, **options):
+    return SubPixelGenerator(small_trunk(**options), scales=scales, skip=skip).double()
 
 
 def test_attributes_say_which_scales_it_can_do():
@@ -29,6 +29,15 @@ def test_at_a_whole_scale_the_image_is_that_of_its_tail(scale):
     expected = network.tails[scale - 2](network.trunk(x))
     assert torch.equal(network(x, float(scale)), expected)
     assert expected.shape == (2, 1, 5 * scale, 4 * scale)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_on_request_it_is_added_to_bicubic_interpolation_as_pytorch_does_it(scale):
+    network, x = small(skip="bicubic"), torch.rand(2, 1, 5, 4, dtype=torch.float64)
+    bicubic = F.interpolate(x, scale_factor=scale, mode="bicubic", align_corners=False)
+    expected = bicubic + network.tails[scale - 2](network.trunk(x))
+    torch.testing.assert_close(network(x, float(scale)), expected, rtol=0, atol=1e-12)
 
 
 @torch.no_grad()
@@ -54,9 +63,10 @@ def test_the_next_whole_scale_is_among_those_that_there_are():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("skip", [None, "bicubic"])
 @pytest.mark.parametrize("scale", [1.0, 1.01, 1.5, 2.0, 2.3, 3.0, 3.7, 4.0, (1.0, 3.3), (4.0, 1.2)], ids=str)
-def test_a_part_is_that_of_the_whole_the_halo_off_the_cut(scale):
-    network = small()
+def test_a_part_is_that_of_the_whole_the_halo_off_the_cut(scale, skip):
+    network = small(skip=skip)
     halo, (begin, end) = network.halo, (7, 33)
     x = torch.rand(1, 1, 40, 40, dtype=torch.float64)
     whole, part = network(x, scale), network(x[..., begin:end, begin:end], scale, origin=(begin, begin))
@@ -81,9 +91,9 @@ def test_the_halo_is_not_larger_than_it_has_to_be():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("scales", [(2, 3, 4), (3,)], ids=str)
-def test_scripted_generator_gives_the_same_values(scales):
-    network = small(scales, name="SRResNet")
+@pytest.mark.parametrize(("scales", "skip"), [((2, 3, 4), None), ((3,), "bicubic")], ids=str)
+def test_scripted_generator_gives_the_same_values(scales, skip):
+    network = small(scales, skip, name="SRResNet")
     scripted = torch.jit.script(network)
     x = torch.rand(1, 1, 5, 6, dtype=torch.float64)
     torch.testing.assert_close(scripted(x), network(x, 2.0), rtol=0, atol=1e-12)
