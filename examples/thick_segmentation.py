@@ -39,11 +39,11 @@ def segment(network: Callable[[torch.Tensor], torch.Tensor], volume: torch.Tenso
     return PAD.inverse(padded.clone().copy_(torch.cat(labels).movedim(0, -1))).as_tensor()
 
 
-def dice(networks: Sequence[nn.Module], volume: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
-    """Dice of each tissue in a volume and in the truth, the mean over the networks."""
+def dice(networks: Sequence[nn.Module], volume: torch.Tensor, truths: Sequence[torch.Tensor]) -> dict[str, float]:
+    """Dice of each tissue in a volume, the mean over the networks, each with its own labels of the truth."""
     metric = DiceMetric(include_background=False, reduction="mean_batch", num_classes=len(TISSUES) + 1)
-    for network in networks:
-        metric(segment(network, volume)[None], segment(network, truth)[None])
+    for network, truth in zip(networks, truths, strict=True):
+        metric(segment(network, volume)[None], truth[None, ..., : volume.shape[-1]])
     return dict(zip(TISSUES, metric.aggregate().tolist(), strict=True))
 
 
@@ -57,11 +57,11 @@ def score(
     load = volume_loader()
     for item in items:
         truth = load(item)
+        truths = [segment(network, truth.as_tensor()) for network in networks]
         for slices in conditions:
             thick, scales = slices.see(truth)
             for name, method in methods.items():
-                fine = method(thick, scales)
-                found = dice(networks, fine, truth.as_tensor()[..., : fine.shape[-1]])
+                found = dice(networks, method(thick, scales), truths)
                 yield {"volume": Path(item["image"]).name, "slices": slices.name, "method": name, **found}
 
 

@@ -205,7 +205,7 @@ def test_dice_of_thick_slices_is_that_with_the_truth_s_own_segmentation(block, m
     assert torch.equal(example.segment(thresholds, truth), 2 * truth)
     missed = truth.clone()
     missed[..., 0][truth[..., 0] == 1] = 0
-    assert list(example.dice([thresholds], missed, truth).values()) == pytest.approx([1.0, 2 / 3], abs=0.01)
+    assert list(example.dice([thresholds], missed, [2 * truth]).values()) == pytest.approx([1.0, 2 / 3], abs=0.01)
     # In slices that are all alike nothing is lost; in others something is.
     varied = torch.cat([truth[..., :1].expand(1, 46, 47, 12), truth[..., :1].flip(1).expand(1, 46, 47, 12)], -1)
     for name, image in {"alike": truth[..., :1].expand(1, 46, 47, 24), "varied": varied}.items():

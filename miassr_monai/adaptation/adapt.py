@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -135,7 +136,7 @@ def adapt(
     Returns:
         The network with the weights that do best on the held-out slices, which may be those that it had, on its device;
         and what was done: ``steps``, ``seconds``, ``held_out`` (slices), ``psnr_before`` and ``psnr_after`` (dB, of
-        these), ``noise`` (standard deviation), and whether the new weights are ``used``.
+        these), ``noise`` (standard deviation, of the scan), and whether the new weights are ``used``.
 
     Raises:
         ValueError: when there are too few slices.
@@ -144,12 +145,13 @@ def adapt(
     steps, learning_rate = settings.schedule(untrained=untrained)
     training, held_out = split_slices(slices)
     noise = noise_level(slices)
-    pairs = SlicePairs(degradation, spacing=spacing, fine=fine, noise=noise, seed=settings.seed)
+    pairs_with = partial(SlicePairs, degradation, spacing=spacing, fine=fine)
     device = next(network.parameters()).device
     adapted = copy.deepcopy(network)
     average = EMAHandler(adapted, MOMENTUM)
     best = BestWeights(average.ema_model)
-    evaluator = make_evaluator(average.ema_model, held_out, pairs, best, device, amp)
+    # Without the noise that training adds: what is better with it alone has learnt to smooth.
+    evaluator = make_evaluator(average.ema_model, held_out, pairs_with(noise=0.0), best, device, amp)
     evaluator.run()
     patches = patches_of(training, settings, steps)
     limit = StageTimeLimit(settings.minutes)
@@ -162,7 +164,7 @@ def adapt(
         network=adapted,
         optimizer=optimizer,
         loss_function=nn.L1Loss(),
-        prepare_batch=pairs,
+        prepare_batch=pairs_with(noise=noise, seed=settings.seed),
         inferer=SuperResolutionInferer(settings.batch_size, amp=amp),
         train_handlers=[one_cycle(optimizer, limit, settings.minutes, steps), DiscardLoss(), limit],
         optim_set_to_none=True,

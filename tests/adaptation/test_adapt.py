@@ -4,7 +4,7 @@ import pytest
 import torch
 from make import small_generator
 
-from miassr_monai.adaptation import Adaptation, adapt
+from miassr_monai.adaptation import Adaptation, adapt, split_slices
 from miassr_monai.degradations import parse_degradation
 
 BOX = parse_degradation("slice_profile:profile=box")
@@ -48,6 +48,17 @@ def test_weights_that_do_not_help_are_not_used():
     adapted, record = adapt(given, stripes(), BOX, spacing=2.0, settings=harmful)
     assert not record["used"] and record["psnr_after"] == record["psnr_before"]
     assert all(torch.equal(a, b) for a, b in zip(given.parameters(), adapted.parameters(), strict=True))
+
+
+def test_held_out_slices_are_looked_at_without_the_noise_that_training_adds():
+    given, slices = network(), stripes()
+    _, record = adapt(given, slices, BOX, spacing=2.0, settings=Adaptation(steps=1, batch_size=1, patch_size=16))
+    assert record["noise"] > 0.05
+    _, held_out = split_slices(slices)
+    truth = torch.cat([held_out, held_out.transpose(-1, -2)])
+    with torch.no_grad():
+        error = (given(BOX(truth, (1.0, 2.0)), (1.0, 2.0)) - truth).square().mean((1, 2, 3))
+    assert record["psnr_before"] == pytest.approx(-10 * error.log10().mean().item(), abs=1e-3)
 
 
 def test_the_time_ends_the_training_and_its_learning_rate():
