@@ -1,19 +1,22 @@
 """The family of degradations that training draws from.
 
 Nobody knows how a real image was degraded. A network that was trained on a few exact degradations inverts just these;
-one that has seen the family below has to tell from the image. :data:`MEMBERS`, :data:`EXTRAS` and the ranges of gain
-and gamma are the whole of it. Left out on purpose, so that they can be tested on: :data:`HELD_OUT`.
+one that has seen the family below has to tell from the image. :data:`MEMBERS`, :data:`EXTRAS` and the ranges of gain,
+gamma, softness and texture are the whole of it. Left out on purpose, so that they can be tested on: :data:`HELD_OUT`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from monai.networks.layers import gaussian_1d, separable_filtering
 
 from miassr_monai.degradations.degradation import Degradation, parse_degradation, read_degradation
+from miassr_monai.degradations.noise import speckle_noise
+from miassr_monai.degradations.psf import FWHM_PER_SIGMA
 from miassr_monai.geometry import Scale
 
 __all__ = ["EXTRAS", "HELD_OUT", "MEMBERS", "RandomDegradation"]
@@ -61,7 +64,9 @@ class RandomDegradation:
     for a number, which is then drawn uniformly: ``psf:fwhm=0.4..1.8``. Extras are further parameters, written alike.
 
     Gain and gamma change the image before it is degraded, ``gain * image^gamma``, and so the target: contrasts differ
-    from scanner to scanner, and a network shall not depend on them. Nothing else touches the target.
+    from scanner to scanner, and a network shall not depend on them. Some images are made softer than their grid, noise
+    and all, before they are degraded, and these are the target, too: CT and ultrasound often are, and a network that
+    knows sharp images only makes them sharper than they ever were. Nothing else touches the target.
 
     Args:
         members: how often each is drawn, relative to the others; the family above unless given.
@@ -70,6 +75,10 @@ class RandomDegradation:
         gain: range of the factor of the intensities.
         gamma: range of their exponent.
         intensity_prob: how often gain and gamma are drawn; else both are 1.
+        softness: range of the full width at half maximum (HR samples) of the Gaussian that makes an image soft, drawn
+            for each axis.
+        texture: range of the standard deviation of the noise, where the image is 1, that is made soft with it.
+        soft_prob: how often an image is made soft.
 
     Raises:
         ValueError: when there is no member, a weight or chance makes no sense, or a text is no degradation.
@@ -84,34 +93,50 @@ class RandomDegradation:
         gain: tuple[float, float] = (0.7, 1.1),
         gamma: tuple[float, float] = (0.7, 1.5),
         intensity_prob: float = 0.3,
+        softness: tuple[float, float] = (1.0, 3.5),
+        texture: tuple[float, float] = (0.0, 0.1),
+        soft_prob: float = 0.25,
     ) -> None:
         members = members_of(spatial_dims) if members is None else members
         if not members or min(members.values()) <= 0:
             raise ValueError(f"a family needs members with weights above 0, got {dict(members)}.")
-        if not all(0 <= chance <= 1 for chance in (*extras.values(), intensity_prob)):
-            raise ValueError(f"chances must lie in [0, 1], got {dict(extras)} and {intensity_prob}.")
+        if not all(0 <= chance <= 1 for chance in (*extras.values(), intensity_prob, soft_prob)):
+            raise ValueError(f"chances must lie in [0, 1], got {dict(extras)}, {intensity_prob} and {soft_prob}.")
+        if not 0 < softness[0] <= softness[1]:
+            raise ValueError(f"softness must be a range of widths above 0, got {softness}.")
         for member in members:
             for end in (r"\1", r"\2"):
                 parse_degradation(RANGE.sub(end, joined(member, list(extras))))
         self.members, self.extras = dict(members), dict(extras)
         self.gain, self.gamma, self.intensity_prob = tuple(gain), tuple(gamma), intensity_prob
+        self.softness, self.texture, self.soft_prob = tuple(softness), tuple(texture), soft_prob
 
     def __call__(self, image: torch.Tensor, scale: Scale) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
         """Degrade images ``(N, C, *size)``.
 
         Returns:
             LR images, the HR images that they were made of, and what was drawn: ``degradation``, a text for each
-            image, and ``gain`` and ``gamma`` ``(N,)``.
+            image, ``gain`` and ``gamma`` ``(N,)``, and ``softness``, its widths ``(N, axes)``, 0 where there is none.
         """
         drawn = [self.draw() for _ in image]
         intensities = torch.tensor([self.draw_intensity() for _ in image])
+        widths = torch.tensor([self.draw_softness(image.dim() - 2) for _ in image])
         altered, small = [], []
-        for sample, degradation, (gain, gamma) in zip(image, drawn, intensities.tolist(), strict=True):
+        for sample, degradation, (gain, gamma), width in zip(
+            image, drawn, intensities.tolist(), widths.tolist(), strict=True
+        ):
             if (gain, gamma) != (1.0, 1.0):
                 sample = gain * sample.sign() * sample.abs() ** gamma
+            if any(width):
+                sample = soften(speckle_noise(sample, uniform(*self.texture)), width)
             altered.append(sample)
             small.append(degradation(sample, scale))
-        record = {"degradation": [d.name for d in drawn], "gain": intensities[:, 0], "gamma": intensities[:, 1]}
+        record = {
+            "degradation": [d.name for d in drawn],
+            "gain": intensities[:, 0],
+            "gamma": intensities[:, 1],
+            "softness": widths,
+        }
         return torch.stack(small), torch.stack(altered), record
 
     def draw(self) -> Degradation:
@@ -128,10 +153,21 @@ class RandomDegradation:
             return 1.0, 1.0
         return uniform(*self.gain), uniform(*self.gamma)
 
+    def draw_softness(self, axes: int) -> list[float]:
+        """Width along each axis, all 0 for an image that is left as sharp as it is."""
+        soft = uniform(0, 1) < self.soft_prob
+        return [uniform(*self.softness) if soft else 0.0 for _ in range(axes)]
+
 
 def uniform(low: float, high: float) -> float:
     """A number between two others, drawn with torch's generator."""
     return low + (high - low) * float(torch.rand(()))
+
+
+def soften(image: torch.Tensor, fwhm: Sequence[float]) -> torch.Tensor:
+    """Blur an image ``(C, *size)`` on its own grid by a Gaussian of these widths (samples)."""
+    kernels = [gaussian_1d(torch.tensor(width / FWHM_PER_SIGMA)).to(image) for width in fwhm]
+    return separable_filtering(image[None], kernels, mode="reflect")[0]
 
 
 def joined(member: str, extras: list[str]) -> str:
