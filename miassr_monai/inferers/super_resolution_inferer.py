@@ -83,7 +83,8 @@ class SuperResolutionInferer(Inferer):
             inputs: ``(N, C, h, w)`` or ``(N, C, h, w, d)``.
             network: called with slices ``(n, C, h, w)`` or volumes ``(n, C, h, w, d)``, ``scale``, and whatever else is
                 given here; with a part of them also with ``origin``, the LR sample of the whole at which it begins, and
-                where the network says ``needs_whole_size`` with ``whole_size``, the LR samples of the whole.
+                where the network says ``needs_whole_size`` with ``whole_size``, the LR samples of the whole, and where
+                it says ``makes_wanted`` with ``wanted``, the part of its output that is kept.
             args: further positional arguments of the network.
             scale: HR samples per LR sample, at least 1, or one for each axis that the network sees.
             kwargs: further keyword arguments of the network. With ``samples``, the network makes single samples, for
@@ -117,9 +118,12 @@ class SuperResolutionInferer(Inferer):
         shown = jobs if self.progress is None else self.progress(jobs, total=len(jobs))
         size = [upscaled_size(n, s) for n, s in zip(groups.shape[3:], scales, strict=True)]
         whole = {"whole_size": groups.shape[3:]} if getattr(network, "needs_whole_size", False) else {}
+        makes_wanted = getattr(network, "makes_wanted", False)
         fine = places = data.new_empty(0)
         for job in shown:
-            part = self._run(job, lambda images, **place: network(images, *args, scale=scale, **kwargs, **place), whole)
+            part = self._run(
+                job, lambda images, **place: network(images, *args, scale=scale, **kwargs, **place), whole, makes_wanted
+            )
             if fine.numel() == 0:
                 # The results are put in their place at once: a list of them would double the memory.
                 shape = [len(data), part.size(1), *size]
@@ -163,10 +167,14 @@ class SuperResolutionInferer(Inferer):
                 jobs += [Job(chunk, group, members, tile) for tile in tiles(part)]
         return jobs
 
-    def _run(self, job: Job, network: Callable[..., torch.Tensor], whole: Mapping[str, Any]) -> torch.Tensor:
+    def _run(
+        self, job: Job, network: Callable[..., torch.Tensor], whole: Mapping[str, Any], makes_wanted: bool
+    ) -> torch.Tensor:
         """The part of the result that a job makes; ``whole`` is what a network is told beside the place of a part."""
         images, tile = job.images[(..., *job.tile.seen)], job.tile
         place = {} if images.shape == job.images.shape else {"origin": tile.origin, **whole}
+        if makes_wanted:
+            return self._call(images, partial(network, **place, wanted=tile.place))
         return self._call(images, lambda part: network(part, **place)[(..., *tile.place)])
 
     def _call(self, images: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:

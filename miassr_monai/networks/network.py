@@ -121,6 +121,7 @@ class Generator(Network):
         halo: how many LR pixels around its own an output depends on.
         needs_whole_size: whether an output depends on its place in the whole, too; called with a part, the network is
             then told the ``whole_size``.
+        makes_wanted: whether it can be told which part of its output is ``wanted``, and spares itself the rest.
     """
 
     def __init__(self, trunk: Trunk, *, halo: int, anisotropic: bool = False, max_scale: float = float("inf")) -> None:
@@ -132,6 +133,7 @@ class Generator(Network):
         self.max_scale = max_scale
         self.halo = halo
         self.needs_whole_size = False
+        self.makes_wanted = False
 
     def get_extra_state(self) -> torch.Tensor:
         """The definition as JSON in bytes, which ``torch.load(weights_only=True)`` reads."""

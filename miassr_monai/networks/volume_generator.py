@@ -57,6 +57,7 @@ class VolumeGenerator(Generator):
         # The trunk's, a convolution, and the LR voxels on each side of an HR voxel that interpolation needs.
         super().__init__(trunk, halo=trunk.halo + (4 if adds_tricubic else 2), anisotropic=anisotropic)
         self.needs_whole_size = coordinates == "global"
+        self.makes_wanted = True
         if trunk.spatial_dims != 3:
             raise ValueError("implicit upscaling works on volumes: give a trunk with spatial_dims=3.")
         if trunk.scales:
@@ -87,6 +88,7 @@ class VolumeGenerator(Generator):
         origin: Sequence[int] = (0, 0, 0),
         samples: torch.Tensor | None = None,
         whole_size: Sequence[int] | None = None,
+        wanted: Sequence[slice] | None = None,
     ) -> torch.Tensor:
         """Super-resolve ``x`` ``(N, in_channels, h, w, d)`` to ``(N, in_channels, floor(s h), floor(s w), floor(s
         d))``.
@@ -99,9 +101,11 @@ class VolumeGenerator(Generator):
             samples: which voxels of the output are wanted of each volume, as indices into the flattened output
                 ``(N, K)``; all unless given. Training needs only some.
             whole_size: LR voxels along each axis of the whole, which global coordinates of a part need.
+            wanted: which part of the output is wanted, as slices of its axes; all unless given. The rest is not
+                evaluated, which saves most of the time for the halo of a part. Not together with ``samples``.
 
         Returns:
-            The volumes, or the wanted voxels ``(N, in_channels, K)``.
+            The volumes, their wanted part, or the wanted voxels ``(N, in_channels, K)``.
 
         Raises:
             ValueError: when ``scale`` is below 1, not finite, or unequal in a network that is not anisotropic; when
@@ -113,10 +117,12 @@ class VolumeGenerator(Generator):
                 f"this generator needs volumes of shape (N, {self.in_channels}, h, w, d), got {list(x.shape)}."
             )
         found = self.trunk(x, list(origin)) if self.trunk.cell_size > 1 else self.trunk(x)
-        volume = self.upscale(self.features(found), scale, origin, samples, whole_size)
+        volume = self.upscale(self.features(found), scale, origin, samples, whole_size, wanted)
         if not self.adds_tricubic:
             return volume
         smooth = tricubic_upscale(x + self.residual_scale * self.restore(found), scale, origin)
         if samples is not None:
             smooth = smooth.flatten(2).gather(2, samples.unsqueeze(1).expand(-1, x.size(1), -1))
+        if wanted is not None:
+            smooth = smooth[(..., *wanted)]
         return smooth + self.residual_scale * volume

@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +15,7 @@ def seed():
 
 
 def plain(members, **options):
-    return RandomDegradation(members, **{"extras": {}, "intensity_prob": 0.0, **options})
+    return RandomDegradation(members, **{"extras": {}, "intensity_prob": 0.0, "soft_prob": 0.0, **options})
 
 
 def test_members_are_drawn_as_often_as_their_weights_say():
@@ -46,7 +47,9 @@ def test_extras_come_as_often_as_their_chance_says():
 
 def test_what_is_recorded_is_what_was_done():
     image = torch.rand(12, 1, 24, 30)
-    small, altered, drawn = RandomDegradation(extras={"sharpen=0.2..1": 0.5}, intensity_prob=0.5)(image, (2.0, 1.5))
+    small, altered, drawn = RandomDegradation(extras={"sharpen=0.2..1": 0.5}, intensity_prob=0.5, soft_prob=0)(
+        image, (2.0, 1.5)
+    )
     assert small.shape == (12, 1, 12, 20) and altered.shape == image.shape
     kept = 0
     for i, name in enumerate(drawn["degradation"]):
@@ -54,6 +57,7 @@ def test_what_is_recorded_is_what_was_done():
         torch.testing.assert_close(altered[i], gain * image[i] ** gamma, rtol=0, atol=1e-6)
         torch.testing.assert_close(small[i], parse_degradation(name)(altered[i], (2.0, 1.5)), rtol=0, atol=0)
         kept += gain == gamma == 1 and torch.equal(altered[i], image[i])
+    assert not drawn["softness"].any()
     assert 0 < kept < 12 and len(set(drawn["degradation"])) > 6
 
 
@@ -66,6 +70,43 @@ def test_every_member_degrades_volumes_along_all_axes():
         assert small.shape == (1, 1, 4, 5, 4)
     drawn = [RandomDegradation(spatial_dims=3).draw() for _ in range(60)]
     assert {len(d.parameters["fwhm"]) for d in drawn if isinstance(d.parameters.get("fwhm"), tuple)} == {3}
+
+
+@pytest.mark.parametrize("size", [(33, 35), (21, 19, 23)])
+def test_soft_images_are_blurred_by_gaussians_of_the_widths_that_are_recorded(size):
+    image = torch.zeros(3, 1, *size)
+    image[(..., *[n // 2 for n in size])] = 1
+    family = plain({"area": 1}, soft_prob=1.0, softness=(2.0, 3.0), texture=(0.0, 0.0), spatial_dims=len(size))
+    small, altered, drawn = family(image, (2.0,) * len(size))
+    assert drawn["softness"].shape == (3, len(size)) and drawn["softness"].unique().numel() == 3 * len(size)
+    for spread, lr, widths in zip(altered[:, 0], small, drawn["softness"], strict=True):
+        torch.testing.assert_close(spread.sum(), torch.tensor(1.0), rtol=0, atol=1e-3)
+        for axis, width in enumerate(widths.tolist()):
+            others = [a for a in range(len(size)) if a != axis]
+            place = torch.arange(size[axis]) - size[axis] // 2
+            variance = float((spread.sum(others) * place**2).sum())
+            # A sample has a width of its own, whose variance is 1 / 12.
+            assert variance == pytest.approx(width**2 / (8 * math.log(2)) + 1 / 12, rel=0.02)
+        torch.testing.assert_close(lr, parse_degradation("area")(spread[None], (2.0,) * len(size)), rtol=0, atol=1e-7)
+
+
+def test_soft_images_have_soft_noise_which_is_the_targets_too():
+    image = torch.full((1, 1, 200, 200), 0.25)
+    level, width = 0.1, 2.5
+    _, altered, _ = plain({"area": 1}, soft_prob=1.0, softness=(width,) * 2, texture=(level,) * 2)(image, 2.0)
+    inner = altered[0, 0, 9:-9, 9:-9]
+    # White noise after a Gaussian of standard deviation s along both axes: divided by 2 sqrt(pi) s.
+    sigma = math.hypot(width / math.sqrt(8 * math.log(2)), math.sqrt(1 / 12))
+    assert float(inner.std()) == pytest.approx(level * 0.5 / (2 * math.sqrt(math.pi) * sigma), rel=0.1)
+    neighbours = torch.corrcoef(torch.stack([inner[:, 1:].flatten(), inner[:, :-1].flatten()]))[0, 1]
+    assert float(neighbours) == pytest.approx(math.exp(-1 / (4 * sigma**2)), abs=0.05)
+
+
+def test_images_are_made_soft_as_often_as_told():
+    drawn = RandomDegradation(soft_prob=0.3)
+    widths = torch.tensor([drawn.draw_softness(2) for _ in range(2000)])
+    assert float((widths[:, 0] > 0).float().mean()) == pytest.approx(0.3, abs=0.03)
+    assert ((widths > 0).sum(1) != 1).all()
 
 
 def test_noise_is_on_the_lr_images_alone():
@@ -117,6 +158,9 @@ def test_the_family_is_told_in_the_docs():
         ({"members": {"psf": 0}}, "a family needs members with weights above 0"),
         ({"extras": {"noise=0.1": 1.5}}, r"chances must lie in \[0, 1\]"),
         ({"intensity_prob": -1}, r"chances must lie in \[0, 1\]"),
+        ({"soft_prob": 2}, r"chances must lie in \[0, 1\]"),
+        ({"softness": (0.0, 2.0)}, "softness must be a range of widths above 0"),
+        ({"softness": (2.0, 1.0)}, "softness must be a range of widths above 0"),
         ({"members": {"psf:fwhm=1..9": 1}}, r"fwhm must be a number in \[0.05, 8\], got 9"),
         ({"members": {"psf:fwhm=0..1": 1}}, r"fwhm must be a number in \[0.05, 8\], got 0"),
         ({"extras": {"blur=1": 0.5}}, "psf has no parameter 'blur'"),

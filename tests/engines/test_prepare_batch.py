@@ -126,7 +126,7 @@ def test_volumes_are_degraded_along_all_their_axes():
 
 def test_what_a_family_draws_is_in_the_batch_and_its_gain_and_gamma_in_the_target():
     torch.manual_seed(0)
-    family = RandomDegradation(extras={}, gain=(0.5, 0.9), gamma=(1.2, 1.5), intensity_prob=0.5)
+    family = RandomDegradation(extras={}, gain=(0.5, 0.9), gamma=(1.2, 1.5), intensity_prob=0.5, soft_prob=0)
     batch = {"image": torch.rand(6, 1, 25, 24), "scale": (2.0, 1.5)}
     inputs, targets, _, _ = DegradeBatch(family)(batch, CPU)
     assert 0 < sum(batch["gain"] == 1) < 6

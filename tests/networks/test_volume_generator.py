@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from miassr_monai.geometry import zoomed_affine
 from miassr_monai.inferers import SuperResolutionInferer
 from miassr_monai.networks import EDSR, RDN, ResCNN, SRResNet, VolumeGenerator, load_network
+from miassr_monai.networks.upscalers import ImplicitUpscale
 from miassr_monai.resampling import cubic_matrix
 
 SMALL = {"feature_channels": 5, "depth": 4, "width": 6}
@@ -100,14 +101,22 @@ def test_the_skip_adds_tricubic_interpolation_of_the_restored_image(scale):
 @pytest.mark.parametrize("coordinates", ["relative", "global"])
 @pytest.mark.parametrize("trunk", ["EDSR", "RDN", "ResCNN", "SRResNet"])
 @pytest.mark.parametrize("scale", [2.0, 2.37, (1.0, 3.3, 1.7)], ids=str)
-def test_tiles_are_the_whole(trunk, scale, coordinates):
+def test_tiles_are_the_whole_and_nothing_is_evaluated_twice(monkeypatch, trunk, scale, coordinates):
     network = small(trunk=trunk, skip="tricubic", coordinates=coordinates).float()
     x = torch.rand(1, 1, network.halo + 16, 4, 3)
     whole = SuperResolutionInferer()(x, network, scale=scale)
+    decode, voxels = ImplicitUpscale.decode, []
+
+    def counted(self, tables, index, weight):
+        voxels.append(index[..., 0].numel())
+        return decode(self, tables, index, weight)
+
+    monkeypatch.setattr(ImplicitUpscale, "decode", counted)
     # Tiles of a volume have as many voxels as those of slices have pixels: 9 along an axis.
     tiled = SuperResolutionInferer(tile_size=27)(x, network, scale=scale)
     torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
     assert whole.abs().max() > 0.5
+    assert sum(voxels) == whole.numel()
 
 
 def interpolating():

@@ -127,6 +127,7 @@ class ImplicitUpscale(nn.Module):
         origin: Sequence[int] = (0, 0, 0),
         samples: torch.Tensor | None = None,
         whole_size: Sequence[int] | None = None,
+        wanted: Sequence[slice] | None = None,
     ) -> torch.Tensor:
         """Upscale ``features`` ``(N, in_channels, h, w, d)`` to ``(N, out_channels, floor(s h), floor(s w), floor(s
         d))``.
@@ -139,9 +140,11 @@ class ImplicitUpscale(nn.Module):
             samples: which voxels of the output are wanted of each volume, as indices into the flattened output
                 ``(N, K)``; all unless given.
             whole_size: LR voxels along each axis of the whole, which global coordinates of a part need.
+            wanted: which part of the output is wanted, as slices of its axes, each of a voxel at least; all unless
+                given. Nothing else is evaluated. Not together with ``samples``.
 
         Returns:
-            The volumes, or the wanted voxels ``(N, out_channels, K)``.
+            The volumes, their wanted part, or the wanted voxels ``(N, out_channels, K)``.
 
         Raises:
             ValueError: when ``scale`` is below 1, not finite, or unequal in a module that is not anisotropic; when the
@@ -163,6 +166,9 @@ class ImplicitUpscale(nn.Module):
             Axis(*[values.to(features.device) for values in place(*axis)])
             for axis in zip(features.shape[2:], fractions, origin, sizes, strict=True)
         ]
+        if wanted is not None:
+            axes, seen = zip(*[axis.narrow(part) for axis, part in zip(axes, wanted, strict=True)], strict=True)
+            features = features[(..., *seen)]
         rows = [self.coordinate_rows(stage[0], axes, fractions) for stage in (self.first, self.second)]
         if samples is not None:
             return self.evaluate(features, axes, rows, samples)

@@ -131,6 +131,19 @@ def test_boxes_are_the_whole(monkeypatch, coordinates, scale):
             torch.testing.assert_close(module(features, scale), whole, rtol=1e-12, atol=1e-10)
 
 
+@COORDINATES
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("scale", [2.37, (3.0, 1.0, 1.7)], ids=str)
+def test_what_is_wanted_is_that_part_of_the_whole(coordinates, grad, scale):
+    module = small(coordinates=coordinates)
+    features = random_features(module, size=(5, 6, 7))
+    with torch.set_grad_enabled(grad):
+        whole = module(features, scale)
+        for wanted in ([slice(0, 3), slice(1, 5), slice(4, 11)], [slice(2, n) for n in whole.shape[2:]]):
+            part = module(features, scale, wanted=wanted)
+            torch.testing.assert_close(part, whole[(..., *wanted)], rtol=1e-12, atol=1e-10)
+
+
 @pytest.mark.parametrize("grad", [False, True])
 @pytest.mark.parametrize("scale", [2.37, (3.0, 1.0, 1.7)], ids=str)
 def test_samples_are_voxels_of_the_whole(scale, grad):
