@@ -17,13 +17,15 @@ def load_slices(section: str, folder: str) -> torch.Tensor:
     return (slices / slices.max()).unsqueeze(1)
 
 
-def draw_patches(slices: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """A batch of patches ``(BATCH, 1, PATCH, PATCH)``."""
+def draw_patches(
+    slices: torch.Tensor, generator: torch.Generator, batch: int = BATCH, size: int = PATCH
+) -> torch.Tensor:
+    """A batch of patches ``(batch, 1, size, size)``."""
     n, _, height, width = slices.shape
     patches = []
-    for _ in range(BATCH):
+    for _ in range(batch):
         index, top, left = (
-            int(torch.randint(limit, (), generator=generator)) for limit in (n, height - PATCH + 1, width - PATCH + 1)
+            int(torch.randint(limit, (), generator=generator)) for limit in (n, height - size + 1, width - size + 1)
         )
-        patches.append(slices[index, :, top : top + PATCH, left : left + PATCH])
+        patches.append(slices[index, :, top : top + size, left : left + size])
     return torch.stack(patches)
