@@ -28,7 +28,7 @@ class SubPixelGenerator(Generator):
         scales: whole scales of at least 2, in ascending order. A trunk with layers of its own for some scales, such as
             :class:`MDSR`, needs the same.
         skip: ``None`` for the published form; ``"bicubic"`` to add what the tails make to bicubic interpolation of the
-            input, near which a training then starts.
+            input. Their last convolutions are zero at first, so that a training starts as that.
 
     Raises:
         ValueError: when the trunk is for volumes, ``scales`` are none or not whole numbers of at least 2 in ascending
@@ -52,6 +52,10 @@ class SubPixelGenerator(Generator):
         self.tails = nn.ModuleList(
             SubPixel(trunk.out_channels, trunk.in_channels, scale, batch_norm=trunk.batch_norm) for scale in self.scales
         ).to(memory_format=torch.channels_last)
+        if self.adds_bicubic:
+            for tail in self.tails:
+                for parameter in tail.layers[-1].parameters():
+                    nn.init.zeros_(parameter)
 
     def forward(
         self, x: torch.Tensor, scale: float | tuple[float, float] = 2.0, origin: tuple[int, int] = (0, 0)

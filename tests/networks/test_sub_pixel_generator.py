@@ -14,7 +14,10 @@ def seed():
 
 
 def small(scales=(2, 3, 4), skip=None, **options):
-    return SubPixelGenerator(small_trunk(**options), scales=scales, skip=skip).double()
+    network = SubPixelGenerator(small_trunk(**options), scales=scales, skip=skip).double()
+    for tail in network.tails:
+        torch.nn.init.normal_(tail.layers[-1].weight)
+    return network
 
 
 def test_attributes_say_which_scales_it_can_do():
@@ -38,6 +41,14 @@ def test_on_request_it_is_added_to_bicubic_interpolation_as_pytorch_does_it(scal
     bicubic = F.interpolate(x, scale_factor=scale, mode="bicubic", align_corners=False)
     expected = bicubic + network.tails[scale - 2](network.trunk(x))
     torch.testing.assert_close(network(x, float(scale)), expected, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_added_to_bicubic_interpolation_it_starts_as_that(scale):
+    x = torch.rand(2, 1, 5, 4)
+    bicubic = F.interpolate(x, scale_factor=scale, mode="bicubic", align_corners=False)
+    torch.testing.assert_close(SubPixelGenerator(small_trunk(), skip="bicubic")(x, float(scale)), bicubic)
 
 
 @torch.no_grad()
