@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import FrameType
 
 import miassr_monai
 from miassr_monai.cli import compare, completion, datalist, evaluate, info, upscale
@@ -45,6 +46,19 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def interrupter() -> Callable[[int, FrameType | None], None]:
+    """What a signal that ends a process does in this one, while a worker that is forked from it just ends."""
+    own = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        # A pool ends its workers so; an exception in each would be told on the terminal.
+        if os.getpid() != own:
+            os._exit(128 + number)
+        raise KeyboardInterrupt
+
+    return stop
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     # OpenMP threads that wait by spinning for long slow down a machine that others use. Read when torch loads.
@@ -56,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in ("SIGTERM", "SIGHUP"):
             # As Ctrl-C does, so that files that are half written are removed; but nohup's wish is respected.
             if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
-                signal.signal(getattr(signal, name), signal.default_int_handler)
+                signal.signal(getattr(signal, name), interrupter())
     try:
         return args.run(args)
     except Exception as error:
