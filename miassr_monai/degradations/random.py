@@ -155,7 +155,8 @@ class RandomDegradation:
 
     def draw_softness(self, axes: int) -> list[float]:
         """Width along each axis, all 0 for an image that is left as sharp as it is."""
-        soft = uniform(0, 1) < self.soft_prob
+        # Nothing is drawn where none is made soft, so that seeds of such a family give what they did without it.
+        soft = self.soft_prob > 0 and uniform(0, 1) < self.soft_prob
         return [uniform(*self.softness) if soft else 0.0 for _ in range(axes)]
 
 

@@ -32,9 +32,9 @@ def test_the_script_names_every_command_and_option(capsys, shell):
         ("miassr upscale in.nii.gz out.nii.gz --de", "--degradation --device"),
         ("miassr evaluate --d", "--degradation --device"),
         ("miassr info -", "--help --model -h"),
-        ("miassr upscale --model ", "paper small bicubic linear none"),
+        ("miassr upscale --model ", "paper small volume bicubic linear none"),
         ("miassr info --model b", "bicubic"),
-        ("miassr evaluate --model ", "paper=paper small=small"),
+        ("miassr evaluate --model ", "paper=paper small=small volume=volume"),
         ("miassr upscale --consistency p", "project"),
         ("miassr completion ", "bash zsh"),
         # Names of files are left to bash.
