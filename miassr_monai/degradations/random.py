@@ -102,8 +102,11 @@ class RandomDegradation:
             raise ValueError(f"a family needs members with weights above 0, got {dict(members)}.")
         if not all(0 <= chance <= 1 for chance in (*extras.values(), intensity_prob, soft_prob)):
             raise ValueError(f"chances must lie in [0, 1], got {dict(extras)}, {intensity_prob} and {soft_prob}.")
-        if not 0 < softness[0] <= softness[1]:
-            raise ValueError(f"softness must be a range of widths above 0, got {softness}.")
+        if not (0 < softness[0] <= softness[1] and 0 <= texture[0] <= texture[1]):
+            raise ValueError(
+                f"softness must be a range of widths above 0, and texture one of levels from 0 on, got {softness} and "
+                f"{texture}."
+            )
         for member in members:
             for end in (r"\1", r"\2"):
                 parse_degradation(RANGE.sub(end, joined(member, list(extras))))
@@ -168,7 +171,7 @@ def uniform(low: float, high: float) -> float:
 def soften(image: torch.Tensor, fwhm: Sequence[float]) -> torch.Tensor:
     """Blur an image ``(C, *size)`` on its own grid by a Gaussian of these widths (samples)."""
     kernels = [gaussian_1d(torch.tensor(width / FWHM_PER_SIGMA)).to(image) for width in fwhm]
-    return separable_filtering(image[None], kernels, mode="reflect")[0]
+    return separable_filtering(image[None], kernels, mode="replicate")[0]
 
 
 def joined(member: str, extras: list[str]) -> str:

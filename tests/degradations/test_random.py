@@ -102,6 +102,12 @@ def test_soft_images_have_soft_noise_which_is_the_targets_too():
     assert float(neighbours) == pytest.approx(math.exp(-1 / (4 * sigma**2)), abs=0.05)
 
 
+def test_images_smaller_than_the_blur_are_made_soft():
+    image = torch.full((1, 1, 3, 2), 0.5)
+    _, altered, _ = plain({"sampling": 1}, soft_prob=1.0, softness=(3.5, 3.5), texture=(0.0, 0.0))(image, 1.0)
+    torch.testing.assert_close(altered, image, rtol=0, atol=1e-3)
+
+
 def test_images_are_made_soft_as_often_as_told():
     drawn = RandomDegradation(soft_prob=0.3)
     widths = torch.tensor([drawn.draw_softness(2) for _ in range(2000)])
@@ -161,6 +167,7 @@ def test_the_family_is_told_in_the_docs():
         ({"soft_prob": 2}, r"chances must lie in \[0, 1\]"),
         ({"softness": (0.0, 2.0)}, "softness must be a range of widths above 0"),
         ({"softness": (2.0, 1.0)}, "softness must be a range of widths above 0"),
+        ({"texture": (-0.1, 0.1)}, "texture one of levels from 0 on"),
         ({"members": {"psf:fwhm=1..9": 1}}, r"fwhm must be a number in \[0.05, 8\], got 9"),
         ({"members": {"psf:fwhm=0..1": 1}}, r"fwhm must be a number in \[0.05, 8\], got 0"),
         ({"extras": {"blur=1": 0.5}}, "psf has no parameter 'blur'"),
