@@ -20,7 +20,8 @@ from monai.transforms import Compose, RandFlip, RandRotate90, RandSpatialCrop
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from miassr_monai.adaptation.slice_pairs import Degrade, SlicePairs, noise_level, split_slices
+from miassr_monai.adaptation.corrected_inferer import CorrectedInferer
+from miassr_monai.adaptation.slice_pairs import Degrade, SlicePairs, split_slices
 from miassr_monai.handlers import DiscardLoss, StageTimeLimit
 from miassr_monai.inferers import SuperResolutionInferer
 
@@ -119,6 +120,7 @@ def adapt(
     fine: float = 1.0,
     settings: Adaptation,
     untrained: bool = False,
+    corrected: bool = False,
     amp: bool = False,
     progress: Callable[..., Any] | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
@@ -130,13 +132,14 @@ def adapt(
         degradation, spacing, fine: what slices see, and distances in pixels, see :class:`SlicePairs`.
         settings: how much.
         untrained: whether the network starts from nothing.
+        corrected: whether results will be corrected to agree with the scan: then so is what is trained and looked at.
         amp: train in bfloat16.
         progress: shows the progress, such as ``tqdm``; called on an iterable with ``total``.
 
     Returns:
         The network with the weights that do best on the held-out slices, which may be those that it had, on its device;
         and what was done: ``steps``, ``seconds``, ``held_out`` (slices), ``psnr_before`` and ``psnr_after`` (dB, of
-        these), ``noise`` (standard deviation, of the scan), and whether the new weights are ``used``.
+        these), and whether the new weights are ``used``.
 
     Raises:
         ValueError: when there are too few slices.
@@ -144,14 +147,13 @@ def adapt(
     start = time.perf_counter()
     steps, learning_rate = settings.schedule(untrained=untrained)
     training, held_out = split_slices(slices)
-    noise = noise_level(slices)
-    pairs_with = partial(SlicePairs, degradation, spacing=spacing, fine=fine)
+    pairs = SlicePairs(degradation, spacing=spacing, fine=fine)
+    inferer = partial(CorrectedInferer, degradation) if corrected else SuperResolutionInferer
     device = next(network.parameters()).device
     adapted = copy.deepcopy(network)
     average = EMAHandler(adapted, MOMENTUM)
     best = BestWeights(average.ema_model)
-    # Without the noise that training adds: what is better with it alone has learnt to smooth.
-    evaluator = make_evaluator(average.ema_model, held_out, pairs_with(noise=0.0), best, device, amp)
+    evaluator = make_evaluator(average.ema_model, held_out, pairs, best, device, inferer(amp=amp))
     evaluator.run()
     patches = patches_of(training, settings, steps)
     limit = StageTimeLimit(settings.minutes)
@@ -164,8 +166,8 @@ def adapt(
         network=adapted,
         optimizer=optimizer,
         loss_function=nn.L1Loss(),
-        prepare_batch=pairs_with(noise=noise, seed=settings.seed),
-        inferer=SuperResolutionInferer(settings.batch_size, amp=amp),
+        prepare_batch=pairs,
+        inferer=inferer(settings.batch_size, amp=amp),
         train_handlers=[one_cycle(optimizer, limit, settings.minutes, steps), DiscardLoss(), limit],
         optim_set_to_none=True,
     )
@@ -182,7 +184,6 @@ def adapt(
         "held_out": len(held_out),
         "psnr_before": before,
         "psnr_after": after,
-        "noise": noise,
         "used": after > before,
     }
 
@@ -193,7 +194,7 @@ def make_evaluator(
     pairs: SlicePairs,
     best: BestWeights,
     device: torch.device,
-    amp: bool,
+    inferer: SuperResolutionInferer,
 ) -> SupervisedEvaluator:
     """Evaluator of slices made coarse along either axis."""
     both: Any = [{"image": image} for image in (*slices, *slices.transpose(-1, -2))]
@@ -202,7 +203,7 @@ def make_evaluator(
         val_data_loader=DataLoader(both, collate_fn=list_data_collate, generator=torch.Generator()),
         network=network,
         prepare_batch=pairs,
-        inferer=SuperResolutionInferer(amp=amp),
+        inferer=inferer,
         key_val_metric={"psnr": PeakSignalToNoiseRatio(1.0, output_transform=lambda o: (o["pred"], o["label"]))},
         decollate=False,
     )

@@ -13,18 +13,18 @@ import torch
 from monai.transforms import generate_spatial_bounding_box
 from monai.utils import CommonKeys, convert_to_tensor
 
-from miassr_monai.degradations import gaussian_noise, sampling_degradation
+from miassr_monai.degradations import sampling_degradation
 from miassr_monai.geometry import upscaled_size
 from miassr_monai.metrics import foreground_mask
 
-__all__ = ["SlicePairs", "noise_level", "split_slices"]
+__all__ = ["SlicePairs", "in_whole_pixels", "split_slices"]
 
-Degrade = Callable[[torch.Tensor, tuple[float, float]], torch.Tensor]
+Degrade = Callable[[torch.Tensor, tuple[float, ...]], torch.Tensor]
 
-# A normal distribution's median absolute value, in standard deviations.
-MEDIAN_PER_SIGMA = 0.6745
 # Of every so many slices one is held out, but no more of them than are needed for a mean.
 HELD_OUT_EVERY, MOST_HELD_OUT = 8, 6
+# How small a part of a pixel a voxel may be for a pixel to stand for it.
+LEAST_VOXEL = 2 / 3
 
 
 class SlicePairs:
@@ -33,22 +33,14 @@ class SlicePairs:
     Args:
         degradation: what the scan's slices see, see :class:`miassr_monai.prediction.SliceModel`.
         spacing: from slice to slice, in pixels.
-        fine: the spacing that is wanted across the slices, in pixels, at least 1: the truth is sampled to it.
-        noise: standard deviation of the scan's noise, which slices have but what is averaged of pixels has not.
-        seed: of the noise.
+        fine: the spacing that is wanted across the slices, in pixels, at least 1: the truth is sampled to it. See
+            :func:`in_whole_pixels`.
     """
 
-    def __init__(
-        self, degradation: Degrade, *, spacing: float, fine: float = 1.0, noise: float = 0.0, seed: int = 0
-    ) -> None:
+    def __init__(self, degradation: Degrade, *, spacing: float, fine: float = 1.0) -> None:
         self.degradation = degradation
         self.spacing = spacing
         self.fine = fine
-        # Whatever the slice, in the middle of it.
-        lines = torch.eye(8 * round(spacing) + 8, dtype=torch.float64)
-        kept = degradation(lines, (1.0, spacing)).square().sum(0)
-        self.missing_noise = noise * max(0.0, 1.0 - kept[len(kept) // 2].item()) ** 0.5
-        self.generator = torch.Generator().manual_seed(seed)
 
     def __call__(
         self, batchdata: MutableMapping[str, Any], device: torch.device, non_blocking: bool = False, **kwargs: Any
@@ -61,33 +53,28 @@ class SlicePairs:
         image = convert_to_tensor(batchdata[CommonKeys.IMAGE], track_meta=False)
         image = image.to(device=device, non_blocking=non_blocking, **kwargs)
         small = self.degradation(image, (1.0, self.spacing))
-        if self.missing_noise:
-            noise = gaussian_noise(torch.zeros(small.shape), self.missing_noise, generator=self.generator)
-            # Air that was set to zero has none.
-            small = small + noise.to(small.device) * (small > 0)
         scale = self.spacing / self.fine
         truth = sampling_degradation(image, (1.0, self.fine))[..., : upscaled_size(small.size(-1), scale)]
         return small[..., : truth.size(-1)], truth, (), {"scale": (1.0, scale)}
 
 
-def noise_level(slices: torch.Tensor) -> float:
-    """Standard deviation of the noise of slices ``(N, C, h, w)``, from the finest detail of their flat parts.
+def in_whole_pixels(spacing: float, scale: float) -> tuple[float, int]:
+    """Distances for :class:`SlicePairs`, as if the voxels wanted were a whole number of pixels.
 
-    The median of the absolute Haar coefficients (Donoho & Johnstone, Biometrika 1994), over the quarter of the
-    foreground where the means of 2 x 2 pixels change the least. White noise makes these means and the coefficients
-    independent of each other, so that what is chosen by the former is fair for the latter.
+    What is sampled between pixels is softer than voxels are, and so would be what is learnt from it. A body that looks
+    larger or smaller by up to a half matters less. Voxels much smaller than pixels have no truth: there, the distance
+    stays as it is, and the scale that is learnt is that to the pixels.
+
+    Args:
+        spacing: from slice to slice, in pixels.
+        scale: wanted across the slices.
+
+    Returns:
+        From slice to slice, and from voxel to voxel, in pixels.
     """
-    height, width = (size // 2 * 2 for size in slices.shape[2:])
-    blocks = slices[..., :height, :width].unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2))
-    (a, b), (c, d) = (row.unbind(-1) for row in blocks.unbind(-3))
-    detail, mean = (a - b - c + d) / 2, (a + b + c + d) / 4
-    inside = foreground_mask(slices)[..., 1:height:2, 1:width:2].expand_as(detail)
-    if not inside.any() or min(mean.shape[2:]) < 2:
-        return 0.0
-    rows, columns = torch.gradient(mean, dim=(-2, -1))
-    change = (rows.abs() + columns.abs())[inside]
-    flat = change <= change.kthvalue(-(-len(change) // 4)).values
-    return detail[inside][flat].abs().median().item() / MEDIAN_PER_SIGMA
+    voxel = spacing / scale
+    fine = max(1, round(voxel))
+    return (scale * fine if voxel > LEAST_VOXEL else spacing), fine
 
 
 def split_slices(slices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

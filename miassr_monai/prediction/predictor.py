@@ -15,7 +15,7 @@ import torch
 from monai.data import MetaTensor
 from torch import nn
 
-from miassr_monai.adaptation import Adaptation, adapt
+from miassr_monai.adaptation import Adaptation, adapt, in_whole_pixels
 from miassr_monai.bundle import UNTRAINED
 from miassr_monai.data.volume import cast_voxels
 from miassr_monai.degradations import parse_degradation
@@ -351,15 +351,16 @@ class Predictor:
         first, second = (step for axis, step in enumerate(plan.spacing) if axis != plan.slice_axis)
         # Slices are turned, so that an axis of theirs is either one.
         pixel = math.sqrt(first * second)
-        spacing = plan.spacing[plan.slice_axis] / pixel
+        spacing, fine = in_whole_pixels(plan.spacing[plan.slice_axis] / pixel, plan.through_plane)
         return adapt(
             self.model.network,
             slices,
             plan.slices.degradation,
             spacing=spacing,
-            fine=max(1.0, spacing / plan.through_plane),
+            fine=fine,
             settings=settings,
             untrained=self.model.name == UNTRAINED,
+            corrected=self.corrects,
             amp=self.amp,
             progress=self.progress,
         )

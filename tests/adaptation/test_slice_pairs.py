@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from miassr_monai.adaptation import SlicePairs, noise_level, split_slices
+from miassr_monai.adaptation import SlicePairs, in_whole_pixels, split_slices
 from miassr_monai.degradations import parse_degradation
 
 CPU = torch.device("cpu")
@@ -30,22 +30,17 @@ def test_the_truth_is_sampled_where_the_result_is_coarser_than_the_pixels():
     torch.testing.assert_close(truth[0, 0, 0, 2:-2], places[2:-2], rtol=0, atol=0.05)
 
 
-@pytest.mark.parametrize("spacing", [2.0, 4.6])
-def test_coarse_pixels_are_as_noisy_as_the_slices_and_air_is_not(spacing):
-    image = 0.5 + 0.1 * torch.randn(4, 1, 100, 200, generator=torch.Generator().manual_seed(1))
-    pairs = SlicePairs(BOX, spacing=spacing, noise=0.1)
-    assert pairs({"image": image}, CPU)[0].std().item() == pytest.approx(0.1, rel=0.03)
-    assert not pairs({"image": torch.zeros(1, 1, 8, 40)}, CPU)[0].any()
-    again = SlicePairs(BOX, spacing=spacing, noise=0.1, seed=3)({"image": image}, CPU)[0]
-    torch.testing.assert_close(again, SlicePairs(BOX, spacing=spacing, noise=0.1, seed=3)({"image": image}, CPU)[0])
-
-
-def test_the_noise_of_a_disc_is_found_in_spite_of_its_edge_and_of_the_air():
-    row, column = torch.meshgrid(torch.arange(90.0), torch.arange(81.0), indexing="ij")
-    disc = ((row - 45).square() + (column - 40).square() < 900).float()
-    noise = 0.03 * torch.randn(5, 1, 90, 81, generator=torch.Generator().manual_seed(2))
-    assert noise_level(disc * (0.8 + noise)) == pytest.approx(0.03, rel=0.05)
-    assert noise_level(torch.zeros(2, 1, 8, 8)) == 0.0
+@pytest.mark.parametrize(
+    "spacing, scale, wanted",
+    [
+        (5 / 0.87, 5.0, (5.0, 1)),  # voxels of 1.15 pixels
+        (6.0, 8.0, (8.0, 1)),  # of 3/4
+        (6.0, 10.0, (6.0, 1)),  # of 3/5: no truth
+        (9.0, 4.0, (8.0, 2)),  # of 2.25
+    ],
+)
+def test_voxels_are_taken_for_a_whole_number_of_pixels(spacing, scale, wanted):
+    assert in_whole_pixels(spacing, scale) == pytest.approx(wanted)
 
 
 def test_held_out_slices_are_spread_over_those_that_show_much_and_are_not_trained_on():
