@@ -1,6 +1,6 @@
 """Blind or told: what a trained network gains that is told the blur and the noise instead of seeing them in the image.
 
-    python benchmarks/told.py DATA --steps 2000 --output told
+    python benchmarks/told.py DATA --steps 3000 --output told
 
 Trained blind weights are trained on, by the same batches of the family of degradations: *blind*, as they are, and
 *told*, with the truth as further constant channels of the input (as Zhang et al., SRMD, CVPR 2018), whose weights begin
@@ -309,7 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path, help="data set with the sections training and validation")
     parser.add_argument("--output", type=Path, default=Path("told"))
     parser.add_argument("--start", default="small", help="trained blind weights (EDSR), or small, the built-in ones")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=8, help="patches of a step")
     parser.add_argument("--rate", type=float, default=3e-4, help="largest learning rate")
     parser.add_argument("--estimator-rate", type=float, default=2e-3, help="that of the estimator")
