@@ -10,6 +10,7 @@ every method, and segmented; the Dice score compares that with what the UNet fin
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,9 @@ def make_table(scores: pd.DataFrame) -> str:
             for method in methods:
                 values = group.loc[group["method"] == method, tissue].tolist()
                 lower, upper = bootstrap_interval(values)
-                cells.append(f"{sum(values) / len(values):.3f} ({lower:.3f} to {upper:.3f})")
+                # Of one volume there is none.
+                interval = "" if math.isnan(lower) else f" ({lower:.3f} to {upper:.3f})"
+                cells.append(f"{sum(values) / len(values):.3f}{interval}")
             rows.append([f"{tissue}, {slices}", *cells])
     return "\n".join("".join(f"{cell:<25}" for cell in row).rstrip() for row in rows)
 

@@ -217,6 +217,8 @@ def test_dice_of_thick_slices_is_that_with_the_truth_s_own_segmentation(block, m
     scores = pd.read_csv(tmp_path / "dice.csv")
     assert len(scores) == 4 and len(capsys.readouterr().out.splitlines()) == 3
     assert (scores.loc[scores["volume"] == "alike.nii.gz", ["grey", "white"]] == 1).all(axis=None)
+    alike = example.make_table(scores[scores["volume"] == "alike.nii.gz"])
+    assert [line.split()[4:] for line in alike.splitlines()[1:]] == [["1.000", "1.000"]] * 2
     assert (scores.loc[scores["volume"] == "varied.nii.gz", ["grey", "white"]] < 0.99).all(axis=None)
     with pytest.raises(SystemExit):
         example.main([str(tmp_path), "--methods", "magic"])
