@@ -263,6 +263,16 @@ def test_what_a_model_is_adapted_to_is_not_warned_of():
     assert warnings_of(image, plan, given, None, adapted=True) == []
 
 
+@pytest.mark.parametrize("through_plane, warned", [(1.0, False), (2.0, True), (2.4, True), (2.5, False), (4.0, False)])
+def test_adapting_to_slices_that_are_hardly_thick_is_warned_of(through_plane, warned):
+    image = volume(slice_thickness=4.0)
+    plan, network = plan_of(image, scale=(1.5, 1.5, through_plane)), small_generator(anisotropic=True)
+    message = f"the slices are only {through_plane:.3g} times as far apart as the voxels made"
+    assert any(message in text for text in warnings_of(image, plan, model(None, network), None, adapted=True)) == warned
+    for other, adapted in ((model(None, network), False), (TrainedModel(network, "none"), True)):
+        assert not any(message in text for text in warnings_of(image, plan, other, None, adapted=adapted))
+
+
 def test_another_modality_is_warned_of():
     message = "the image is {} and the model was trained on MR."
     assert found(volume(modality="US")) == [message.format("US")]
