@@ -403,6 +403,19 @@ def test_a_network_is_adapted_to_the_scale_that_it_is_asked_for(make_network, pi
     assert [*seen] == [(1.0, pytest.approx(scale))]
 
 
+def test_a_network_is_adapted_to_what_results_are_corrected_to_or_not(make_network):
+    image = MetaTensor(random_image(1, 16, 18, 9), affine=torch.diag(torch.tensor([1.0, 1.0, 3.0, 1.0])))
+    found = {}
+    for consistency in ("report", None):
+        few = Adaptation(steps=1, batch_size=1, learning_rate=1e-9)
+        predictor = Predictor(make_network(anisotropic=True), adapt=few, consistency=consistency, slice_thickness=3)
+        plan = make_plan(image, scale=(1, 1, 3), spacing=None, slice_axis=2)
+        _, record = predictor.adapt_to(image.as_tensor(), plan, few)
+        found[predictor.corrects] = record["psnr_before"]
+    # Noise is not to be guessed, but what the image tells of it is corrected.
+    assert found[True] > found[False] + 0.5
+
+
 def test_what_cannot_be_adapted_is_refused(make_network):
     _, thick = oblique_stripes()
     for model in (make_network(), "bicubic", networks.Linear(3)):
