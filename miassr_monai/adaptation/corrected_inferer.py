@@ -42,16 +42,9 @@ class CorrectedInferer(SuperResolutionInferer):
         if rows != 1:
             raise ValueError(f"images are corrected along their last axis alone: give a scale of (1, s), got {scale}.")
         fine = super().__call__(inputs, network, *args, scale=scale, **kwargs)
-        # Each column of samples is a slice of a volume.
-        factors, axis = (1.0, 1.0, columns), 2
-        corrected = back_project(
-            inputs.flatten(0, 1).unsqueeze(2),
-            fine.flatten(0, 1).unsqueeze(2),
-            factors,
-            axis,
-            unchanged,
-            self.degradation,
-        )
+        # As volumes (N C, h, 1, w), whose slices lie across the last axis.
+        coarse, fine = (images.flatten(0, 1).unsqueeze(2) for images in (inputs, fine))
+        corrected = back_project(coarse, fine, (1.0, 1.0, columns), 2, unchanged, self.degradation)
         return corrected.squeeze(2).unflatten(0, inputs.shape[:2])
 
 

@@ -389,10 +389,11 @@ def test_a_network_that_is_adapted_to_the_scan_is_nearer_to_the_truth_and_agrees
 
 
 @pytest.mark.parametrize(
-    "pixel, distance, wanted, scale", [(0.87, 5, 1.0, 5.0), (0.8, 6, 0.8, 7.5), (0.9, 4, 0.5, 4 / 0.9)]
+    "pixel, distance, wanted, scale",
+    [(0.87, 5, 1.0, 5.0), (0.8, 6, 0.8, 7.5), (0.8, 4, 0.6, 4 / 0.6), (0.9, 4, 0.5, 4 / 0.9)],
 )
 def test_a_network_is_adapted_to_the_scale_that_it_is_asked_for(make_network, pixel, distance, wanted, scale):
-    # Finer than the pixels of the slices it cannot be taught: there is no truth.
+    # Much finer than the pixels of the slices it cannot be taught: there is no truth.
     image = MetaTensor(random_image(1, 16, 18, 9), affine=torch.diag(torch.tensor([pixel, pixel, distance, 1.0])))
     seen = set()
     network = make_network(anisotropic=True)
